@@ -1,0 +1,16 @@
+{{/* SPDX-License-Identifier: Apache-2.0 */}}
+{{/* What an installation prints. */}}
+{{- define "cilium.notes" -}}
+Cilium {{ .Chart.AppVersion }} is being installed in namespace {{ .Release.Namespace }}.
+
+  cilium status --wait --namespace {{ .Release.Namespace }}
+
+IPv4: {{ .Values.ipv4.enabled }}, IPv6: {{ include "cilium.ipv6" . }}{{ if eq (toString .Values.ipv6.enabled) "auto" }} (from the nodes' addresses){{ end }}
+{{- with include "cilium.featuresNotAvailable" . }}
+
+Your values turn these on, and this version does not have them yet: {{ . | replace "," ", " }}
+{{- end }}
+
+Uninstalling cleans every node (a short-lived DaemonSet) and restores CNI configurations that were
+renamed to *.cilium_bak. CustomResourceDefinitions and their objects stay.
+{{- end -}}

@@ -1,0 +1,85 @@
+{{/* SPDX-License-Identifier: Apache-2.0 */}}
+{{/* Refuses values that contradict each other or ask for what this version does not do. */}}
+
+{{/* Every key of files/upstream-values.yaml that is set to anything but an accepted setting fails. */}}
+{{- define "cilium.validate.upstream" -}}
+{{- $values := .Values | toJson | fromJson -}}
+{{- range $entry := (.Files.Get "files/upstream-values.yaml" | fromYaml).values -}}
+  {{- $found := dict "at" $values "set" true -}}
+  {{- range $part := splitList "." $entry.key -}}
+    {{- if and (get $found "set") (kindIs "map" (get $found "at")) (hasKey (get $found "at") $part) -}}
+      {{- $_ := set $found "at" (get (get $found "at") $part) -}}
+    {{- else -}}
+      {{- $_ := set $found "set" false -}}
+    {{- end -}}
+  {{- end -}}
+  {{- if get $found "set" -}}
+    {{- $asked := get $found "at" | toJson -}}
+    {{- $accepted := list -}}
+    {{- range $entry.accept -}}{{- $accepted = append $accepted (toJson .) -}}{{- end -}}
+    {{- if not (has $asked $accepted) -}}
+      {{- if $accepted -}}
+        {{- fail (printf "%s: %s is not supported by this version, which has only %s; remove the key" $entry.key $asked (join " or " $accepted)) -}}
+      {{- else -}}
+        {{- fail (printf "%s: not supported by this version; remove the key" $entry.key) -}}
+      {{- end -}}
+    {{- end -}}
+  {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* tunnel (old) against routingMode and tunnelProtocol (new). */}}
+{{- define "cilium.validate.tunnel" -}}
+{{- $v := .Values -}}
+{{- if $v.tunnel -}}
+  {{- $mode := ternary "native" "tunnel" (eq $v.tunnel "disabled") -}}
+  {{- if and $v.routingMode (ne $v.routingMode $mode) -}}
+    {{- fail (printf "tunnel: %s contradicts routingMode: %s; keep one of them" $v.tunnel $v.routingMode) -}}
+  {{- end -}}
+  {{- if and $v.tunnelProtocol (eq $mode "tunnel") (ne $v.tunnelProtocol $v.tunnel) -}}
+    {{- fail (printf "tunnel: %s contradicts tunnelProtocol: %s; keep one of them" $v.tunnel $v.tunnelProtocol) -}}
+  {{- end -}}
+  {{- if ne $v.tunnel "vxlan" -}}
+    {{- fail (printf "tunnel: %s is not supported by this version, which has only vxlan" $v.tunnel) -}}
+  {{- end -}}
+{{- end -}}
+{{- if eq $v.routingMode "native" -}}
+  {{- fail "routingMode: native is not supported by this version, which has only tunnel" -}}
+{{- end -}}
+{{- if eq $v.tunnelProtocol "geneve" -}}
+  {{- fail "tunnelProtocol: geneve is not supported by this version, which has only vxlan" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A pool must have room for at least one node. */}}
+{{- define "cilium.validate.pool" -}}
+{{- $mask := int .mask -}}
+{{- range $cidr := .cidrs -}}
+  {{- $prefix := int (last (splitList "/" $cidr)) -}}
+  {{- if lt $mask $prefix -}}
+    {{- fail (printf "ipam.operator.%s: a node's /%d does not fit into %s" $.maskKey $mask $cidr) -}}
+  {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "cilium.validate" -}}
+{{- include "cilium.validate.upstream" . -}}
+{{- include "cilium.validate.tunnel" . -}}
+{{- $v := .Values -}}
+{{- if ne (toString $v.kubeProxyReplacement) "true" -}}
+  {{- fail (printf "kubeProxyReplacement: %v is not supported by this version, which always replaces kube-proxy" $v.kubeProxyReplacement) -}}
+{{- end -}}
+{{- $ipv6 := include "cilium.ipv6" . -}}
+{{- if and (not $v.ipv4.enabled) (ne $ipv6 "true") -}}
+  {{- fail "ipv4.enabled: false needs ipv6.enabled: true; pods would have no address" -}}
+{{- end -}}
+{{- $pools := $v.ipam.operator -}}
+{{- if $v.ipv4.enabled -}}
+  {{- if not $pools.clusterPoolIPv4PodCIDRList -}}{{- fail "ipam.operator.clusterPoolIPv4PodCIDRList: needs at least one CIDR while ipv4.enabled is true" -}}{{- end -}}
+  {{- include "cilium.validate.pool" (dict "cidrs" $pools.clusterPoolIPv4PodCIDRList "mask" $pools.clusterPoolIPv4MaskSize "maskKey" "clusterPoolIPv4MaskSize") -}}
+{{- end -}}
+{{- if eq $ipv6 "true" -}}
+  {{- if not $pools.clusterPoolIPv6PodCIDRList -}}{{- fail "ipam.operator.clusterPoolIPv6PodCIDRList: needs at least one CIDR while ipv6.enabled is true" -}}{{- end -}}
+  {{- include "cilium.validate.pool" (dict "cidrs" $pools.clusterPoolIPv6PodCIDRList "mask" $pools.clusterPoolIPv6MaskSize "maskKey" "clusterPoolIPv6MaskSize") -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pure parts of the cluster: addresses, keys, tables, flags, comparison."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from e2e.cluster import (
+    cgroups,
+    content,
+    control_plane,
+    images,
+    kind,
+    node_config,
+    snapshot,
+    spec,
+)
+from e2e.cluster.__main__ import parser
+from e2e.cluster.errors import ClusterError
+
+HYBRID = """\
+tmpfs /sys/fs/cgroup tmpfs rw,relatime,mode=755 0 0
+cgroup /sys/fs/cgroup/cpu,cpuacct cgroup rw,nosuid,relatime,cpu,cpuacct 0 0
+cgroup /sys/fs/cgroup/systemd cgroup rw,relatime,xattr,name=systemd 0 0
+cgroup2 /sys/fs/cgroup/unified cgroup2 rw,relatime 0 0
+"""
+
+
+def test_nodes_have_the_addresses_that_the_design_gives() -> None:
+    names = [(host.name, host.ipv4, host.ipv6) for host in spec.nodes(3)]
+    assert names == [
+        ("node1", "172.30.0.11", "fd00:30::11"),
+        ("node2", "172.30.0.12", "fd00:30::12"),
+        ("node3", "172.30.0.13", "fd00:30::13"),
+    ]
+
+
+def test_no_two_hosts_share_an_address() -> None:
+    hosts = [spec.SWITCH, spec.CONTROL_PLANE, spec.OUTSIDE, *spec.nodes(spec.MAX_NODES)]
+    assert len({ipaddress.ip_address(h.ipv4) for h in hosts}) == len(hosts)
+    assert len({ipaddress.ip_address(h.ipv6) for h in hosts}) == len(hosts)
+
+
+@pytest.mark.parametrize("count", [0, -1, spec.MAX_NODES + 1])
+def test_a_wrong_number_of_nodes_is_named(count: int) -> None:
+    with pytest.raises(ClusterError, match=f"--nodes {count}"):
+        spec.nodes(count)
+
+
+def test_hierarchies_of_a_hybrid_host() -> None:
+    assert cgroups.hierarchies(HYBRID) == [
+        ("/sys/fs/cgroup/cpu,cpuacct", "cgroup", "cpu,cpuacct"),
+        ("/sys/fs/cgroup/systemd", "cgroup", "none,name=systemd"),
+        ("/sys/fs/cgroup/unified", "cgroup2", ""),
+    ]
+
+
+def test_hierarchies_of_a_pure_v2_host() -> None:
+    mounts = "cgroup2 /sys/fs/cgroup cgroup2 rw,nosuid,nodev,noexec,relatime,nsdelegate 0 0\n"
+    assert cgroups.hierarchies(mounts) == [("/sys/fs/cgroup", "cgroup2", "")]
+
+
+def test_content_key_follows_content_name_mode_and_words(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.write_text("one")
+    first = content.key_of(tmp_path, [file])
+    assert first == content.key_of(tmp_path, [file])
+    assert first != content.key_of(tmp_path, [file], ["word"])
+    file.chmod(0o755)
+    executable = content.key_of(tmp_path, [file])
+    file.write_text("two")
+    changed = content.key_of(tmp_path, [file])
+    renamed = file.rename(tmp_path / "b")
+    assert len({first, executable, changed, content.key_of(tmp_path, [renamed])}) == 4
+
+
+def test_content_ignores_caches_tests_and_what_is_not_there(tmp_path: Path) -> None:
+    for name in ("src/x.py", "src/__pycache__/x.pyc", "tests/test_x.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    found = content.files_below(tmp_path, [".", "gone"])
+    assert [file.relative_to(tmp_path).as_posix() for file in found] == ["src/x.py"]
+
+
+def test_every_image_has_a_local_name_and_its_dockerfile_is_an_input_of_a_kept_file() -> None:
+    names = [image.name for image in images.IMAGES]
+    assert len(set(names)) == len(names)
+    assert all(name.startswith("localhost/cilium-python/") for name in names)
+    assert images.select(["pause", "agent"]) == [images.IMAGES[0], images.IMAGES[2]]
+
+
+def test_loaded_images_are_remembered_by_key(tmp_path: Path) -> None:
+    loaded = images.Loaded(tmp_path / "images.json")
+    one, other = (images.Archive("image", key, tmp_path) for key in ("1", "2"))
+    assert loaded.missing([one]) == [one]
+    loaded.add(one)
+    assert loaded.missing([one]) == []
+    assert loaded.missing([other]) == [other]
+
+
+def test_the_control_plane_leaves_cidrs_and_services_to_the_system_under_test() -> None:
+    flags = control_plane.arguments(Path("/state"))
+    assert not any("cluster-cidr" in f or "allocate" in f for f in flags["kube-controller-manager"])
+    assert "--service-cluster-ip-range=10.96.0.0/16,fd00:96::/112" in flags["kube-apiserver"]
+    assert "kube-proxy" not in flags
+
+
+def test_a_kubelet_registers_with_the_taint() -> None:
+    config = json.loads(node_config.kubelet(Path("/pki"), Path("/node"), "node1"))
+    assert config["registerWithTaints"] == [
+        {"key": "node.cilium.io/agent-not-ready", "value": "true", "effect": "NoSchedule"}
+    ]
+    assert config["clusterDNS"] == ["10.96.0.10"]
+
+
+def test_the_dns_manifest_uses_the_cluster_address_and_a_known_image() -> None:
+    path = spec.REPOSITORY / "e2e/cluster/coredns.yaml"
+    objects = {(o["kind"], o["metadata"]["name"]): o for o in yaml.safe_load_all(path.read_text())}
+    assert objects["Service", "kube-dns"]["spec"]["clusterIP"] == spec.CLUSTER_DNS
+    pod = objects["Deployment", "coredns"]["spec"]["template"]["spec"]
+    assert pod["containers"][0]["image"] in {image.name for image in images.IMAGES}
+
+
+def test_kind_has_no_proxy_no_cni_and_the_taint_on_workers() -> None:
+    config = json.loads(kind.configuration(3))
+    assert config["networking"]["kubeProxyMode"] == "none"
+    assert config["networking"]["disableDefaultCNI"] is True
+    workers = [node for node in config["nodes"] if node["role"] == "worker"]
+    assert len(workers) == 3
+    assert all(spec.AGENT_TAINT in node["kubeadmConfigPatches"][0] for node in workers)
+    assert kind.container_of("node1") == "cilium-python-worker"
+    assert kind.container_of("node2") == "cilium-python-worker2"
+
+
+def test_difference_names_what_came_and_went_and_counts() -> None:
+    before = {"links": ["lo", "eth0"], "mounts": ["/ ext4"]}
+    after = {"links": ["lo", "cilium_host"], "mounts": ["/ ext4", "/ ext4"]}
+    assert snapshot.difference(before, after) == [
+        "links: left behind: cilium_host",
+        "links: gone: eth0",
+        "mounts: left behind: / ext4",
+    ]
+    assert snapshot.difference(before, before) == []
+
+
+def test_mounts_with_optional_fields() -> None:
+    line = "36 35 98:0 /mnt1 /mnt2 rw,noatime shared:1 master:2 - ext3 /dev/root rw,errors=continue"
+    assert snapshot.mounts(line) == ["/mnt2 ext3 /dev/root"]
+
+
+def test_a_missing_tool_of_kind_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ClusterError, match="docker is not on PATH"):
+        kind.Kind(tmp_path).load_images(None, [])  # type: ignore[arg-type]
+
+
+def test_the_command_line_has_every_command() -> None:
+    text = parser().format_help()
+    for command in ("up", "down", "status", "build-images", "load-images", "reboot", "doctor"):
+        assert command in text
+
+
+def test_init_scripts_are_valid_shell() -> None:
+    for name in ("node-init.sh", "control-plane-init.sh"):
+        subprocess.run(["bash", "-n", spec.REPOSITORY / "e2e/cluster" / name], check=True)

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Egress of cilium_host: what the node's stack routes to pods, here or on other nodes. */
+
+int from_host(struct __sk_buff *skb)
+{
+	struct packet *pkt = packet_scratch();
+	int reason;
+
+	if (!pkt)
+		return TC_ACT_SHOT;
+	/* What the device says to its own link (no neighbours there) is nobody's business. */
+	if (skb->protocol != bpf_htons(ETH_P_IP) && skb->protocol != bpf_htons(ETH_P_IPV6))
+		return TC_ACT_OK;
+	pkt->origin = ORIGIN_HOST;
+	reason = parse(skb, pkt);
+	if (reason)
+		return drop(skb, reason, DIRECTION_EGRESS);
+	pkt->identity = host_identity(skb->mark, &pkt->tuple.saddr);
+	calls.call(skb, CALL_TRANSLATE);
+	return drop(skb, DROP_MISSED_TAIL_CALL, DIRECTION_EGRESS);
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which node an address is behind, and the way there. */
+#pragma once
+
+#define TUNNEL_TTL 64
+
+/* The node's underlay address, from the address's own row or the pod CIDR it lies in. */
+static __always_inline struct addr *find_tunnel(const struct addr *addr)
+{
+	struct ipcache_key key = {.prefixlen = 128, .addr = *addr};
+	struct ipcache_info *info = ipcache.lookup(&key);
+	struct tunnel_info *tunnel;
+
+	if (info && !is_unset(&info->tunnel))
+		return &info->tunnel;
+	tunnel = tunnels.lookup(&key);
+	return tunnel ? &tunnel->node : NULL;
+}
+
+static __always_inline int send_to_node(
+	struct __sk_buff *skb, const struct packet *pkt, const struct addr *node)
+{
+	struct bpf_tunnel_key key = {
+		.tunnel_id = identity_on_wire(pkt->identity),
+		.tunnel_ttl = TUNNEL_TTL,
+	};
+	u64 flags;
+
+	if (is_mapped_v4(node)) {
+		key.remote_ipv4 = bpf_ntohl(node->w[3]);
+		/* the inner packet has its own checksum */
+		flags = BPF_F_ZERO_CSUM_TX;
+	} else {
+		__builtin_memcpy(key.remote_ipv6, node->w, sizeof(key.remote_ipv6));
+		flags = BPF_F_TUNINFO_IPV6;
+	}
+	if (bpf_skb_set_tunnel_key(skb, &key, sizeof(key), flags))
+		return drop(skb, DROP_NO_TUNNEL, direction_of(pkt));
+	count(REASON_FORWARDED, direction_of(pkt), skb->len);
+	return bpf_redirect(VXLAN_IFINDEX, 0);
+}

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent's settings: one file per key in a directory, then the environment, then flags.
+
+Keys are upstream's (`tunnel-protocol` …); the environment's names are theirs with `CILIUM_` in
+front. A value that the agent cannot honour is an error that names the key. Read once at start;
+immutable afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from cilium_agent.errors import ConfigError
+from cilium_core.addresses import Network
+from cilium_core.cidr import parse_network
+from cilium_core.errors import FieldError
+
+DEFAULT_DIRECTORY = Path("/etc/cilium/config")
+# Read elsewhere than here: by the k8s client, by the operator, or by scripts of the pod.
+_NOT_OURS = ("k8s-", "cluster-pool-", "operator-", "identity-", "cilium-", "leader-election-")
+_OTHERS_KEYS = frozenset(
+    {
+        "loader-python",
+        "run-dir",
+        "service-cidrs",
+        "nodes-gc-interval",
+        "remove-cilium-node-taints",
+        "set-cilium-node-taints",
+        "set-cilium-is-up-condition",
+        "skip-crd-creation",
+        "agent-not-ready-taint-key",
+    }
+)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the agent can be told. Addresses are (host, port)."""
+
+    node_name: str
+    cluster_name: str = "default"
+    cluster_id: int = 0
+    enable_ipv4: bool = True
+    enable_ipv6: bool = False
+    masquerade_ipv4: bool = True
+    masquerade_ipv6: bool = True
+    mtu: int = 0
+    cni_exclusive: bool = True
+    cni_conf_dir: Path = Path("/host/etc/cni/net.d")
+    run_dir: Path = Path("/var/run/cilium")
+    bpf_root: Path = Path("/sys/fs/bpf/cilium")
+    cgroup_root: Path = Path("/sys/fs/cgroup")
+    pod_pools: tuple[Network, ...] = ()
+    labels: tuple[str, ...] = ()
+    features_not_available: tuple[str, ...] = ()
+    health_address: tuple[str, int] = ("127.0.0.1", 9879)
+    prometheus_address: tuple[str, int] | None = ("0.0.0.0", 9962)
+    kubeconfig: Path | None = None
+    api_servers: str = ""
+    debug: bool = False
+
+
+class _Source:
+    """Text values by key with one parser per type; remembers which keys were asked for."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
+        self.asked: set[str] = set()
+
+    def text(self, key: str, default: str) -> str:
+        self.asked.add(key)
+        return self._values.get(key, default).strip()
+
+    def boolean(self, key: str, default: bool) -> bool:
+        raw = self.text(key, "true" if default else "false").lower()
+        if raw not in ("true", "false"):
+            raise ConfigError(key, f"{raw!r} is neither true nor false")
+        return raw == "true"
+
+    def integer(self, key: str, default: int, low: int, high: int) -> int:
+        raw = self.text(key, str(default))
+        if not raw.isdecimal() or not low <= int(raw) <= high:
+            raise ConfigError(key, f"{raw!r} is not a number from {low} to {high}")
+        return int(raw)
+
+    def address(self, key: str, default: str) -> tuple[str, int]:
+        raw = self.text(key, default)
+        host, separator, port = raw.rpartition(":")
+        if not separator or not port.isdecimal() or not 0 < int(port) < 65536:
+            raise ConfigError(key, f"{raw!r} is not host:port")
+        return host.strip("[]") or "0.0.0.0", int(port)
+
+    def networks(self, key: str, default: str) -> tuple[Network, ...]:
+        words = self.text(key, default).replace(",", " ").split()
+        try:
+            return tuple(parse_network(key, word) for word in words)
+        except FieldError as error:
+            raise ConfigError(key, error.reason) from error
+
+    def only(self, key: str, *accepted: str) -> None:
+        value = self.text(key, accepted[0])
+        if value not in accepted:
+            raise ConfigError(key, f"{value!r} is not supported; use {' or '.join(accepted)}")
+
+
+def read_values(directory: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the text of every key: files of the directory, then `CILIUM_…` variables.
+
+    Hidden files (the links that Kubernetes keeps for a mounted ConfigMap) are left out.
+    ConfigError when the directory does not exist.
+    """
+    if not directory.is_dir():
+        raise ConfigError("config-dir", f"{directory} is not a directory")
+    values = {
+        path.name: path.read_text().strip()
+        for path in sorted(directory.iterdir())
+        if not path.name.startswith(".") and path.is_file()
+    }
+    for name, value in environment.items():
+        if name.startswith("CILIUM_"):
+            values[name.removeprefix("CILIUM_").lower().replace("_", "-")] = value
+    return values
+
+
+def parse(values: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
+    """Check the values and return the settings. ConfigError names the first wrong key."""
+    source = _Source(values)
+    source.only("routing-mode", "tunnel")
+    source.only("tunnel-protocol", "vxlan")
+    source.only("kube-proxy-replacement", "true")
+    source.only("ipam", "cluster-pool")
+    source.only("identity-allocation-mode", "crd")
+    mtu = source.integer("mtu", 0, 0, 65535)
+    if 0 < mtu < 1280:
+        raise ConfigError("mtu", f"{mtu} is too small for IPv6; use 0 (detect) or 1280 and more")
+    settings = Settings(
+        node_name=environment.get("K8S_NODE_NAME", "").strip(),
+        cluster_name=source.text("cluster-name", "default"),
+        cluster_id=source.integer("cluster-id", 0, 0, 255),
+        enable_ipv4=source.boolean("enable-ipv4", True),
+        enable_ipv6=source.boolean("enable-ipv6", False),
+        masquerade_ipv4=source.boolean("enable-ipv4-masquerade", True),
+        masquerade_ipv6=source.boolean("enable-ipv6-masquerade", True),
+        mtu=mtu,
+        cni_exclusive=source.boolean("cni-exclusive", True),
+        cni_conf_dir=Path(source.text("cni-conf-dir", "/host/etc/cni/net.d")),
+        run_dir=Path(source.text("state-dir", "/var/run/cilium")),
+        bpf_root=Path(source.text("bpf-root", "/sys/fs/bpf")) / "cilium",
+        cgroup_root=Path(source.text("cgroup-root", "/sys/fs/cgroup")),
+        pod_pools=(
+            *source.networks("cluster-pool-ipv4-cidr", "10.0.0.0/8"),
+            *source.networks("cluster-pool-ipv6-cidr", "fd00::/104"),
+        ),
+        labels=tuple(source.text("labels", "").split()),
+        features_not_available=_words(source.text("features-not-available", "")),
+        health_address=source.address("agent-health-addr", "127.0.0.1:9879"),
+        prometheus_address=_prometheus(source),
+        kubeconfig=_path(source.text("k8s-kubeconfig-path", "")),
+        api_servers=source.text("k8s-api-servers", ""),
+        debug=source.boolean("debug", False),
+    )
+    _check(settings)
+    _reject_unknown(values, source.asked)
+    return settings
+
+
+def load(directory: Path, environment: Mapping[str, str], flags: Mapping[str, str]) -> Settings:
+    """Read and check the settings of this process; flags win over all else."""
+    return parse({**read_values(directory, environment), **flags}, environment)
+
+
+def _check(settings: Settings) -> None:
+    if not settings.node_name:
+        raise ConfigError("K8S_NODE_NAME", "is not set; the pod gets it from spec.nodeName")
+    if not (settings.enable_ipv4 or settings.enable_ipv6):
+        raise ConfigError("enable-ipv4", "enable-ipv4 and enable-ipv6 are both false")
+    if not settings.cluster_name:
+        raise ConfigError("cluster-name", "is empty")
+
+
+def _reject_unknown(values: Mapping[str, str], asked: set[str]) -> None:
+    for key in sorted(values):
+        if key not in asked and key not in _OTHERS_KEYS and not key.startswith(_NOT_OURS):
+            raise ConfigError(key, "is not a key that the agent knows; remove it")
+
+
+def _prometheus(source: _Source) -> tuple[str, int] | None:
+    raw = source.text("prometheus-serve-addr", ":9962")
+    return source.address("prometheus-serve-addr", ":9962") if raw else None
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _path(text: str) -> Path | None:
+    return Path(text) if text else None

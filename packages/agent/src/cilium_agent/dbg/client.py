@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads the agent's API over its unix socket with the standard library alone. Blocking."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+DEFAULT_SOCKET = Path("/var/run/cilium/cilium.sock")
+TIMEOUT_SECONDS = 10.0
+
+
+class Unreachable(Exception):
+    """The agent does not answer; the text says why and what to look at."""
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=TIMEOUT_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(TIMEOUT_SECONDS)
+        self.sock.connect(str(self._path))
+
+
+def get(path: str, *, brief: bool = False, where: Path = DEFAULT_SOCKET) -> Any:
+    """Return the decoded JSON of a GET under /v1. Unreachable when there is no good answer."""
+    connection = _UnixConnection(where)
+    try:
+        connection.request("GET", f"/v1{path}", headers={"brief": "true"} if brief else {})
+        response = connection.getresponse()
+        body = response.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise Unreachable(
+            f"no answer from the agent at {where}: {error}; is it running?"
+        ) from error
+    finally:
+        connection.close()
+    if response.status != 200:
+        raise Unreachable(f"GET {path}: {response.status} {_detail(body)}")
+    return json.loads(body)
+
+
+def _detail(body: bytes) -> str:
+    try:
+        return str(json.loads(body).get("detail", ""))
+    except (ValueError, AttributeError):
+        return body[:200].decode(errors="replace")

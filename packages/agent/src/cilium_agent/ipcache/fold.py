@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is known of each prefix, by source, folded into one row.
+
+Several objects may speak of one prefix (an API server's address may be a node's). The strongest
+source wins, whatever the order of events; inside one source the newest, then the resource whose
+name sorts first. So the result depends on the present statements only. One owner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import NamedTuple
+
+from cilium_core.addresses import Address, Network
+
+
+class Source(IntEnum):
+    """Who speaks; the greater number wins."""
+
+    WORLD = 0
+    KUBE_APISERVER = 1
+    NODE = 2  # this host's and remote nodes' own addresses
+    POD = 3
+
+
+class Metadata(NamedTuple):
+    """A statement about a prefix. `tunnel` is the node to encapsulate to, None for none.
+
+    `since` (RFC 3339 text) orders statements of one source: of two pods with one address, the
+    newer has it.
+    """
+
+    source: Source
+    identity: int
+    tunnel: Address | None = None
+    since: str = ""
+
+
+class PrefixFold:
+    """Statements by (prefix, resource), and the prefixes whose row may have changed."""
+
+    def __init__(self) -> None:
+        """Start with no statement."""
+        self._statements: dict[Network, dict[str, Metadata]] = {}
+        self._by_resource: dict[str, set[Network]] = {}
+        self._dirty: set[Network] = set()
+
+    def put(self, resource: str, statements: dict[Network, Metadata]) -> None:
+        """Make these all that `resource` says; an empty dict takes everything back."""
+        before = self._by_resource.get(resource, set())
+        for prefix in before - statements.keys():
+            del self._statements[prefix][resource]
+            if not self._statements[prefix]:
+                del self._statements[prefix]
+            self._dirty.add(prefix)
+        for prefix, metadata in statements.items():
+            held = self._statements.setdefault(prefix, {})
+            if held.get(resource) != metadata:
+                held[resource] = metadata
+                self._dirty.add(prefix)
+        if statements:
+            self._by_resource[resource] = set(statements)
+        else:
+            self._by_resource.pop(resource, None)
+
+    def winner(self, prefix: Network) -> Metadata | None:
+        """Return the row of a prefix, None when nothing is said of it."""
+        held = self._statements.get(prefix)
+        if not held:
+            return None
+        best = max((said.source, said.since) for said in held.values())
+        return held[min(name for name, said in held.items() if (said.source, said.since) == best)]
+
+    def take_dirty(self) -> set[Network]:
+        """Return the prefixes touched since the last call."""
+        dirty, self._dirty = self._dirty, set()
+        return dirty
+
+    def rows(self) -> Iterator[tuple[Network, Metadata]]:
+        """Yield every prefix with its row."""
+        for prefix in self._statements:
+            found = self.winner(prefix)
+            if found is not None:
+                yield prefix, found

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A local copy of one collection, with handlers for each change.
+
+Handlers are plain functions on the event loop: they note what changed and return; work is done
+by the tasks that they wake. `(None, new)` is an addition, `(old, None)` a removal. A relist is
+turned into the same calls, so handlers never see the difference.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Generic, Protocol, TypeVar
+
+from cilium_agent.k8s.watch import Changed, Deleted, Listed, Reflector
+
+
+class HasName(Protocol):
+    """metadata as every kind has it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def namespace(self) -> str: ...
+
+
+class HasMeta(Protocol):
+    """An object with metadata."""
+
+    @property
+    def metadata(self) -> HasName: ...
+
+
+T = TypeVar("T", bound=HasMeta)
+Key = tuple[str, str]
+
+
+def key_of(item: HasMeta) -> Key:
+    """Return (namespace, name)."""
+    return item.metadata.namespace, item.metadata.name
+
+
+class Informer(Generic[T]):
+    """Follows a Reflector. `synced` is set after the first list went through the handlers."""
+
+    def __init__(self, scope: str, reflector: Reflector[T]) -> None:
+        """`scope` names the kind in metrics and status."""
+        self.scope = scope
+        self.synced = asyncio.Event()
+        self.events: Counter[str] = Counter()
+        self.last_event = 0.0
+        self._reflector = reflector
+        self._store: dict[Key, T] = {}
+        self._handlers: list[Callable[[T | None, T | None], None]] = []
+
+    @property
+    def items(self) -> Mapping[Key, T]:
+        """A read-only view of the copy."""
+        return MappingProxyType(self._store)
+
+    def get(self, namespace: str, name: str) -> T | None:
+        """Return one object of the copy."""
+        return self._store.get((namespace, name))
+
+    def on_change(self, handler: Callable[[T | None, T | None], None]) -> None:
+        """Add a handler; it is told of what is there already."""
+        for item in self._store.values():
+            handler(None, item)
+        self._handlers.append(handler)
+
+    async def run(self) -> None:
+        """Follow the collection until cancelled."""
+        async for event in self._reflector.events():
+            self.last_event = time.time()
+            match event:
+                case Listed(items):
+                    self._replace(items)
+                    self.synced.set()
+                case Changed(item):
+                    self._set(item)
+                case Deleted(item):
+                    self._drop(key_of(item))
+
+    def _replace(self, items: list[T]) -> None:
+        listed = {key_of(item) for item in items}
+        for key in [key for key in self._store if key not in listed]:
+            self._drop(key)
+        for item in items:
+            self._set(item)
+
+    def _set(self, item: T) -> None:
+        key = key_of(item)
+        old = self._store.get(key)
+        self.events["update" if old is not None else "create"] += 1
+        self._store[key] = item
+        if old != item:
+            self._tell(old, item)
+
+    def _drop(self, key: Key) -> None:
+        old = self._store.pop(key, None)
+        if old is not None:
+            self.events["delete"] += 1
+            self._tell(old, None)
+
+    def _tell(self, old: T | None, new: T | None) -> None:
+        for handler in self._handlers:
+            handler(old, new)

@@ -1,0 +1,499 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two nodes, three pods, real stacks: what BPF_PROG_TEST_RUN cannot show (redirects, the VNI)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Ether
+from scapy.layers.vxlan import VXLAN
+from scapy.packet import Packet, Raw
+
+from cilium_agent.datapath.attach import Attachments
+from cilium_agent.datapath.endpoints import KernelEndpoints
+from cilium_agent.datapath.programs import cleanup, ensure_programs
+from cilium_agent.datapath.store import MapStore
+from cilium_agent.model import DatapathSettings, Endpoint
+from cilium_core.addresses import pack_address, pack_network
+from cilium_core.layouts.datapath import (
+    BackendInfo,
+    BackendKey,
+    IpcacheInfo,
+    IpcacheKey,
+    ServiceInfo,
+    ServiceKey,
+    SlotInfo,
+    SlotKey,
+    TunnelInfo,
+)
+
+pytestmark = pytest.mark.root
+
+PROTO = {"tcp": 6, "udp": 17}
+POOLS = {0: ("10.0.0.", "fd00::0:"), 1: ("10.0.1.", "fd00::1:")}
+VIPS = {4: "10.96.0.10", 6: "fd00:96::10"}
+
+
+@dataclass
+class Pod:
+    """A pod's namespace and what it is called."""
+
+    namespace: object
+    endpoint: Endpoint
+    v4: str
+    v6: str
+
+    def address(self, family: int) -> str:
+        return self.v4 if family == 4 else self.v6
+
+
+class Node:
+    """One node: underlay, cilium_vxlan, cilium_host, programs and maps of its own."""
+
+    def __init__(self, number: int, namespace, bpffs: Path) -> None:
+        self.number = number
+        self.namespace = namespace
+        self.underlay = {4: f"172.30.0.{11 + number}", 6: f"fd00:30::{11 + number}"}
+        self.router = {4: POOLS[number][0] + "1", 6: POOLS[number][1] + "1"}
+        self.root = bpffs / f"node{number}"
+
+    def start(self) -> None:
+        ip = self.namespace.ip
+        ip("addr", "add", f"{self.underlay[4]}/24", "dev", "under")
+        ip("addr", "add", f"{self.underlay[6]}/64", "dev", "under", "nodad")
+        ip("link", "set", "under", "up")
+        ip("link", "add", "cilium_vxlan", "type", "vxlan", "external", "dstport", "8472")
+        ip("link", "set", "cilium_vxlan", "up", "mtu", "1450")
+        ip("link", "add", "cilium_host", "type", "veth", "peer", "name", "cilium_net")
+        for name in ("cilium_host", "cilium_net"):
+            ip("link", "set", name, "arp", "off", "up")
+        ip("addr", "add", f"{self.router[4]}/32", "dev", "cilium_host")
+        ip("addr", "add", f"{self.router[6]}/128", "dev", "cilium_host", "nodad")
+        for pool4, pool6 in POOLS.values():
+            ip("route", "add", f"{pool4}0/24", "dev", "cilium_host", "src", self.router[4])
+            ip("-6", "route", "add", f"{pool6}0/112", "dev", "cilium_host", "src", self.router[6])
+        for key in ("ipv4.ip_forward", "ipv6.conf.all.forwarding"):
+            self.namespace.run("sysctl", "-qw", f"net.{key}=1")
+        for device in ("all", "default", "cilium_host", "cilium_net", "cilium_vxlan"):
+            self.namespace.run("sysctl", "-qw", f"net.ipv4.conf.{device}.rp_filter=0")
+        settings = DatapathSettings(
+            self.namespace.ifindex("cilium_host"),
+            self.namespace.ifindex("cilium_vxlan"),
+            bytes(6),
+            0,
+            1450,
+            True,
+            True,
+        )
+        with self.namespace.entered():
+            self.programs = asyncio.run(ensure_programs(settings, self.root))
+            self.attachments = Attachments(self.programs, self.root)
+            self.attachments.attach_host(settings.host_ifindex)
+            self.attachments.attach_overlay(settings.vxlan_ifindex)
+        self.store = MapStore(self.root / "maps")
+        self.endpoints = KernelEndpoints(self.store, self.attachments)
+        addresses = [*self.underlay.values(), *self.router.values()]
+        self.endpoints.replace_host_addresses([ip_address(text) for text in addresses])
+        self.store.ipcache.upsert(
+            {IpcacheKey(*pack_network(text)): IpcacheInfo(1) for text in addresses}
+        )
+
+    def knows(self, other: Node, tunnel_family: int) -> None:
+        """Learn the other node's pools and addresses, as the agent does from CiliumNodes."""
+        tunnel = pack_address(other.underlay[tunnel_family])
+        pool4, pool6 = POOLS[other.number]
+        for network in (f"{pool4}0/24", f"{pool6}0/112"):
+            self.store.tunnels.upsert({IpcacheKey(*pack_network(network)): TunnelInfo(tunnel, 1)})
+        for address in (*other.underlay.values(), *other.router.values()):
+            self.store.ipcache.upsert({IpcacheKey(*pack_network(address)): IpcacheInfo(6)})
+
+    def add_pod(self, namespace, number: int) -> Pod:
+        """Wire a pod as the CNI does: veth, addresses, permanent gateway neighbour."""
+        host_name = f"lxc{number}"
+        self.namespace.ip(
+            "link", "add", host_name, "type", "veth", "peer", "name", "eth0",
+            "netns", namespace.path,
+        )  # fmt: skip
+        self.namespace.ip("link", "set", host_name, "up")
+        self.namespace.run("sysctl", "-qw", f"net.ipv4.conf.{host_name}.rp_filter=0")
+        v4, v6 = f"{POOLS[self.number][0]}{number}", f"{POOLS[self.number][1]}{number}"
+        gateway = self.mac(self.namespace, host_name)
+        namespace.ip("link", "set", "eth0", "up", "mtu", "1450")
+        namespace.ip("addr", "add", f"{v4}/32", "dev", "eth0")
+        namespace.ip("addr", "add", f"{v6}/128", "dev", "eth0", "nodad")
+        for family, router in self.router.items():
+            words = [f"-{family}"]
+            width = 32 if family == 4 else 128
+            namespace.ip(*words, "route", "add", f"{router}/{width}", "dev", "eth0")
+            namespace.ip(*words, "neigh", "add", router, "lladdr", gateway, "dev", "eth0")
+            namespace.ip(*words, "route", "add", "default", "via", router, "dev", "eth0")
+        endpoint = Endpoint(
+            endpoint_id=number,
+            container_id=f"c{number}",
+            interface="eth0",
+            netns=namespace.path,
+            pod_namespace="test",
+            pod_name=f"pod{number}",
+            pod_uid="u",
+            ipv4=ip_address(v4),
+            ipv6=ip_address(v6),
+            host_interface=host_name,
+            host_ifindex=self.namespace.ifindex(host_name),
+            mac=bytes.fromhex(self.mac(namespace, "eth0").replace(":", "")),
+            node_mac=bytes.fromhex(gateway.replace(":", "")),
+            identity=1000 + number,
+        )
+        with self.namespace.entered():
+            asyncio.run(self.endpoints.attach(endpoint))
+        asyncio.run(self.endpoints.upsert(endpoint))
+        return Pod(namespace, endpoint, v4, v6)
+
+    @staticmethod
+    def mac(namespace, name: str) -> str:
+        return json.loads(namespace.ip("-j", "link", "show", "dev", name))[0]["address"]
+
+    def drops(self) -> dict[tuple[int, int], int]:
+        totals = self.store.metrics.totals().items()
+        return {(key.reason, key.direction): info.count for key, info in totals if key.reason}
+
+
+@dataclass
+class Cluster:
+    nodes: list[Node]
+    pods: dict[str, Pod]
+
+
+@pytest.fixture(scope="module")
+def cluster(bpffs: Path, new_namespace: Callable) -> Iterator[Cluster]:
+    nodes = [Node(number, new_namespace(), bpffs) for number in (0, 1)]
+    nodes[0].namespace.ip(
+        "link", "add", "under", "type", "veth", "peer", "name", "under",
+        "netns", nodes[1].namespace.path,
+    )  # fmt: skip
+    for node in nodes:
+        node.start()
+    nodes[0].knows(nodes[1], 4)
+    nodes[1].knows(nodes[0], 4)
+    pods = {
+        "a1": nodes[0].add_pod(new_namespace(), 11),
+        "a2": nodes[0].add_pod(new_namespace(), 12),
+        "b1": nodes[1].add_pod(new_namespace(), 13),
+    }
+    for node in nodes:
+        for pod in pods.values():
+            for address in (pod.v4, pod.v6):
+                key = IpcacheKey(*pack_network(address))
+                node.store.ipcache.upsert({key: IpcacheInfo(pod.endpoint.identity)})
+    yield Cluster(nodes, pods)
+    for node in nodes:
+        node.store.close()
+        cleanup(node.root)
+        assert not node.root.exists()
+
+
+def open_socket(namespace, family: int, kind: str) -> socket.socket:
+    """Open a socket inside a namespace; it stays there."""
+    with namespace.entered():
+        made = socket.socket(
+            socket.AF_INET if family == 4 else socket.AF_INET6,
+            socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM,
+        )
+    made.settimeout(5)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return made
+
+
+def exchange(client_ns, target: str, port: int, server_ns, bind: str, bind_port: int,
+    family: int, kind: str, size: int = 1,
+) -> tuple[str, str]:  # fmt: skip
+    """Send `size` bytes from one namespace to another and back.
+
+    Returns the client's address as the server saw it and the peer as the client saw it.
+    """
+    payload = bytes(range(256)) * (size // 256 + 1)
+    payload = payload[:size]
+    with open_socket(server_ns, family, kind) as server:
+        server.bind((bind, bind_port))
+        seen: list[str] = []
+
+        def serve_tcp() -> None:
+            server.listen()
+            accepted, source = server.accept()
+            seen.append(source[0])
+            with accepted:
+                accepted.settimeout(5)
+                left = size
+                while left:
+                    data = accepted.recv(65536)
+                    accepted.sendall(data)
+                    left -= len(data)
+
+        def serve_udp() -> None:
+            data, source = server.recvfrom(65536)
+            seen.append(source[0])
+            server.sendto(data, source)
+
+        if kind == "tcp":
+            server.listen()
+        thread = threading.Thread(target=serve_tcp if kind == "tcp" else serve_udp)
+        thread.start()
+        try:
+            with open_socket(client_ns, family, kind) as client:
+                client.connect((target, port))
+                sender = threading.Thread(target=client.sendall, args=(payload,))
+                sender.start()
+                back = b""
+                while len(back) < size:
+                    back += client.recv(65536)
+                sender.join()
+                peer = client.getpeername()[0]
+        finally:
+            thread.join()
+    assert back == payload
+    return seen[0], peer
+
+
+PAIRS = [("a1", "a2"), ("a2", "a1"), ("a1", "b1"), ("b1", "a2")]
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize(("source", "target"), PAIRS)
+def test_pods_reach_each_other(cluster: Cluster, source: str, target: str, family: int) -> None:
+    client, server = cluster.pods[source], cluster.pods[target]
+    before = [node.drops() for node in cluster.nodes]
+    address = server.address(family)
+    client.namespace.run("ping", "-c", "1", "-W", "2", address)
+    for kind, size in (("tcp", 1 << 20), ("udp", 1000)):
+        seen, peer = exchange(
+            client.namespace, address, 8080, server.namespace, address, 8080, family, kind, size
+        )
+        assert ip_address(seen) == ip_address(client.address(family))
+        assert ip_address(peer) == ip_address(address)
+    assert [node.drops() for node in cluster.nodes] == before
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_big_datagrams_are_fragmented_and_arrive(cluster: Cluster, family: int) -> None:
+    for source, target in (("a1", "a2"), ("a1", "b1")):
+        client, server = cluster.pods[source], cluster.pods[target]
+        address = server.address(family)
+        exchange(
+            client.namespace, address, 9000, server.namespace, address, 9000, family, "udp", 4000
+        )
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_host_and_pods(cluster: Cluster, family: int) -> None:
+    """Host to its own pod, pod to its own host, host to a pod of the other node, and back."""
+    nodes, pods = cluster.nodes, cluster.pods
+    for node, pod in ((nodes[0], "a1"), (nodes[1], "b1"), (nodes[0], "b1")):
+        address = pods[pod].address(family)
+        node.namespace.run("ping", "-c", "1", "-W", "2", address)
+        seen, _ = exchange(
+            node.namespace, address, 8081, pods[pod].namespace, address, 8081, family, "tcp", 100000
+        )
+        assert ip_address(seen) == ip_address(node.router[family])
+    for address in (nodes[0].underlay[family], nodes[0].router[family]):
+        exchange(
+            pods["a1"].namespace, address, 8082, nodes[0].namespace, address, 8082, family, "tcp"
+        )
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("kind", ["tcp", "udp"])
+@pytest.mark.parametrize("target", ["a2", "b1", "node"])
+def test_services_without_socket_hooks(
+    cluster: Cluster, target: str, kind: str, family: int
+) -> None:
+    """No hook on these sockets: packets are translated, and answers come back as the VIP."""
+    nodes, pods = cluster.nodes, cluster.pods
+    if target == "node":
+        namespace, address = nodes[0].namespace, nodes[0].underlay[family]
+    else:
+        namespace, address = pods[target].namespace, pods[target].address(family)
+    store, service = nodes[0].store, 50
+    row = BackendInfo(pack_address(address), 8088, PROTO[kind], backend_id=5)
+    store.backends.upsert({BackendKey(5): row})
+    store.slots.upsert({SlotKey(service, 0): SlotInfo(5, service)})
+    key = ServiceKey(pack_address(VIPS[family]), 80, PROTO[kind])
+    store.services.replace({key: ServiceInfo(service, 1)})
+    size = 1 << 18 if kind == "tcp" else 500
+    seen, peer = exchange(
+        pods["a1"].namespace, VIPS[family], 80, namespace, address, 8088, family, kind, size
+    )
+    store.services.replace({})
+    assert ip_address(seen) == ip_address(pods["a1"].address(family))
+    assert ip_address(peer) == ip_address(VIPS[family])
+
+
+def sniff(namespace, device: str, wanted: Callable[[Packet], object], act: Callable[[], object]):
+    """Run `act` and return the first non-empty `wanted(frame)` seen on the device, or None."""
+    with namespace.entered():
+        raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+        raw.bind((device, 0))
+    with raw:
+        raw.settimeout(0.2)
+        act()
+        deadline = time.monotonic() + 2
+        while time.monotonic() < deadline:
+            try:
+                found = wanted(Ether(raw.recv(65536)))
+            except TimeoutError:
+                continue
+            if found:
+                return found
+    return None
+
+
+def vni_to(address: str) -> Callable[[Packet], object]:
+    def wanted(frame: Packet) -> object:
+        if VXLAN not in frame:
+            return None
+        inner = frame[VXLAN].payload
+        network = inner.getlayer(IP) or inner.getlayer(IPv6)
+        if network is None or ip_address(network.dst) != ip_address(address):
+            return None
+        return frame[VXLAN].vni
+
+    return wanted
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_the_vni_is_the_senders_identity(cluster: Cluster, family: int) -> None:
+    node, pods = cluster.nodes[0], cluster.pods
+    target = pods["b1"].address(family)
+
+    def from_pod() -> None:
+        pods["a1"].namespace.run("ping", "-c", "1", "-W", "2", target)
+
+    def from_host() -> None:
+        node.namespace.run("ping", "-c", "1", "-W", "2", target)
+
+    assert sniff(node.namespace, "under", vni_to(target), from_pod) == 1011
+    assert sniff(node.namespace, "under", vni_to(target), from_host) == 6
+
+
+def test_a_tunnel_over_ipv6(cluster: Cluster) -> None:
+    nodes, pods = cluster.nodes, cluster.pods
+    for pod in pods.values():  # the outer header is 20 bytes longer than over IPv4
+        pod.namespace.ip("link", "set", "eth0", "mtu", "1430")
+    try:
+        nodes[0].knows(nodes[1], 6)
+        nodes[1].knows(nodes[0], 6)
+        for family in (4, 6):
+            target = pods["b1"].address(family)
+            exchange(
+                pods["a1"].namespace, target, 8090, pods["b1"].namespace, target, 8090,
+                family, "tcp", 100000,
+            )  # fmt: skip
+    finally:
+        for pod in pods.values():
+            pod.namespace.ip("link", "set", "eth0", "mtu", "1450")
+        nodes[0].knows(nodes[1], 4)
+        nodes[1].knows(nodes[0], 4)
+
+
+def send_vxlan(cluster: Cluster, vni: int, inner: bytes) -> None:
+    """Send a tunnel packet of our own making from node 0 to node 1."""
+    nodes = cluster.nodes
+    with open_socket(nodes[0].namespace, 4, "udp") as out:
+        out.sendto(struct.pack("!BxxxI", 8, vni << 8) + inner, (nodes[1].underlay[4], 8472))
+
+
+def inner_frame(family: int, target: str) -> bytes:
+    source = "10.0.0.99" if family == 4 else "fd00::0:99"
+    layer = IP if family == 4 else IPv6
+    body = UDP(sport=1, dport=7) / Raw(b"marker")
+    return bytes(Ether(dst="02:00:00:00:00:07") / layer(src=source, dst=target) / body)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_overlay_delivers_to_the_pod_with_its_macs(cluster: Cluster, family: int) -> None:
+    pod = cluster.pods["b1"]
+    frame = inner_frame(family, pod.address(family))
+
+    def wanted(seen: Packet) -> object:
+        return seen if b"marker" in bytes(seen) and UDP in seen else None
+
+    got = sniff(pod.namespace, "eth0", wanted, lambda: send_vxlan(cluster, 1011, frame))
+    assert got is not None
+    assert bytes.fromhex(got.dst.replace(":", "")) == pod.endpoint.mac
+    assert bytes.fromhex(got.src.replace(":", "")) == pod.endpoint.node_mac
+    assert (got[IP].ttl if family == 4 else got[IPv6].hlim) == 63
+
+
+OVERLAY_DROPS = {
+    "identity zero": (0, "pod", 171),
+    "claims to be our host": (1, "pod", 171),
+    "nobody's address": (1011, "stranger", 151),
+    "world through us": (1011, "world", 151),
+}
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("name", OVERLAY_DROPS)
+def test_overlay_refuses(cluster: Cluster, name: str, family: int) -> None:
+    vni, target, reason = OVERLAY_DROPS[name]
+    addresses = {
+        "pod": cluster.pods["b1"].address(family),
+        "stranger": "10.0.1.200" if family == 4 else "fd00::1:200",
+        "world": "198.51.100.1" if family == 4 else "2001:db8::1",
+    }
+    node, key = cluster.nodes[1], (reason, 1)
+    before = node.drops().get(key, 0)
+    send_vxlan(cluster, vni, inner_frame(family, addresses[target]))
+    deadline = time.monotonic() + 2
+    while node.drops().get(key, 0) == before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert node.drops().get(key, 0) == before + 1
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_pod_cannot_lend_its_address(cluster: Cluster, family: int) -> None:
+    """A frame with a2's source from a1's device goes nowhere."""
+    nodes, pods = cluster.nodes, cluster.pods
+    layer = IP if family == 4 else IPv6
+    frame = bytes(
+        Ether(dst=pods["a1"].endpoint.node_mac, src=pods["a1"].endpoint.mac)
+        / layer(src=pods["a2"].address(family), dst=pods["b1"].address(family))
+        / TCP(sport=1, dport=2)
+    )
+    before = nodes[0].drops().get((132, 2), 0)
+    with pods["a1"].namespace.entered():
+        raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        raw.bind(("eth0", 0))
+    with raw:
+        raw.send(frame)
+    deadline = time.monotonic() + 2
+    while nodes[0].drops().get((132, 2), 0) == before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert nodes[0].drops().get((132, 2), 0) == before + 1
+
+
+def test_a_deleted_endpoint_is_gone_and_leaves_nothing(cluster: Cluster, new_namespace) -> None:
+    node = cluster.nodes[0]
+    rows = dict(node.store.endpoints.current)
+    pod = node.add_pod(new_namespace(), 44)
+    exchange(
+        pod.namespace, cluster.pods["a1"].v4, 8099, cluster.pods["a1"].namespace,
+        cluster.pods["a1"].v4, 8099, 4, "tcp",
+    )  # fmt: skip
+    with node.namespace.entered():
+        asyncio.run(node.endpoints.delete(pod.endpoint))
+    assert dict(node.store.endpoints.kernel.items()) == rows
+    assert IpcacheKey(*pack_network(pod.v4)) not in node.store.ipcache.current
+    assert not (node.root / "links" / f"from_container-{pod.endpoint.host_ifindex}").exists()
+    asyncio.run(node.endpoints.adopt([cluster.pods["a1"].endpoint, cluster.pods["a2"].endpoint]))
+    assert dict(node.store.endpoints.kernel.items()) == rows

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pods attached by the manager talk through the real programs: to each other, to and from the node.
+
+The node is a namespace with an underlay; outside is another one at the end of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+from agent_fakes import ADDRESSING, Agent, Namespace, make_agent, pod
+
+from cilium_agent.datapath.attach import Attachments
+from cilium_agent.datapath.endpoints import KernelEndpoints
+from cilium_agent.datapath.programs import cleanup, ensure_programs
+from cilium_agent.datapath.store import MapStore
+from cilium_agent.endpoints.attachment import Attachment
+from cilium_agent.endpoints.links import LinkSettings
+from cilium_agent.host import network
+from cilium_agent.host.netns import in_netns, on_node
+from cilium_agent.model import DatapathSettings, Endpoint
+
+pytestmark = [pytest.mark.root, pytest.mark.usefixtures("node")]
+POOLS = (ip_network("10.0.0.0/8"), ip_network("fd00::/104"))
+
+
+@dataclass
+class Wired:
+    """A node with programs in force and two pods on it."""
+
+    agent: Agent
+    pods: list[Endpoint]
+    outside: Namespace
+
+
+async def ping(target: object, netns: str = "", size: int = 56) -> bool:
+    enter = ["nsenter", f"--net={netns}"] if netns else []
+    process = await asyncio.create_subprocess_exec(
+        *enter, "ping", "-c1", "-W2", f"-s{size}", str(target), stdout=asyncio.subprocess.DEVNULL
+    )
+    return await process.wait() == 0
+
+
+async def _underlay(outside: Namespace) -> None:
+    def make(route) -> None:
+        route.link("set", index=1, state="up")
+        route.link(
+            "add", ifname="eth0", kind="veth", peer={"ifname": "out0", "net_ns_fd": outside.path}
+        )
+        index = route.link_lookup(ifname="eth0")[0]
+        route.link("set", index=index, state="up")
+        route.addr("add", index=index, address="172.30.0.11", prefixlen=24)
+        route.addr("add", index=index, address="fd00:30::11", prefixlen=64, flags=2)
+
+    def end(route) -> None:
+        index = route.link_lookup(ifname="out0")[0]
+        route.link("set", index=index, state="up")
+        route.addr("add", index=index, address="172.30.0.100", prefixlen=24)
+        route.addr("add", index=index, address="fd00:30::100", prefixlen=64, flags=2)
+
+    await on_node("underlay", make)
+    await in_netns(outside.path, "outside", end)
+
+
+@pytest.fixture
+async def wired(tmp_path: Path, namespaces: list[Namespace]) -> AsyncIterator[Wired]:
+    namespaces.extend(Namespace() for _ in range(3))
+    await _underlay(namespaces[2])
+    bpffs = tmp_path / "bpffs"
+    bpffs.mkdir()
+    subprocess.run(["mount", "-t", "bpf", "bpf", str(bpffs)], check=True)  # noqa: ASYNC221
+    root = bpffs / "cilium"
+    store = MapStore(root / "maps")
+    try:
+        host = await network.HostNetwork(pools=POOLS).setup(ADDRESSING)
+        programs = await ensure_programs(
+            DatapathSettings(
+                host_ifindex=host.host_ifindex,
+                vxlan_ifindex=host.vxlan_ifindex,
+                host_mac=host.host_mac,
+                node_netns_cookie=host.netns_cookie,
+                mtu=host.device_mtu,
+                enable_ipv4=True,
+                enable_ipv6=True,
+            ),
+            root,
+        )
+        attachments = Attachments(programs, root)
+        attachments.attach_host(host.host_ifindex)
+        attachments.attach_overlay(host.vxlan_ifindex)
+        kernel = KernelEndpoints(store, attachments)
+        assert ADDRESSING.node_v4
+        assert ADDRESSING.node_v6
+        assert ADDRESSING.router_v4
+        assert ADDRESSING.router_v6
+        kernel.replace_host_addresses(
+            [ADDRESSING.node_v4, ADDRESSING.node_v6, ADDRESSING.router_v4, ADDRESSING.router_v6]
+        )
+        links = LinkSettings(
+            host.device_mtu, host.tunnel_mtu, ADDRESSING.router_v4, ADDRESSING.router_v6
+        )
+        agent = await make_agent(tmp_path / "e.db", pod("a"), pod("b"), links=links)
+        agent.manager.datapath = kernel
+        pods = [
+            await agent.manager.create(
+                Attachment(f"c{n}", "eth0", namespaces[n].path, "default", name, f"uid-{name}")
+            )
+            for n, name in enumerate("ab")
+        ]
+        yield Wired(agent, pods, namespaces[2])
+    finally:
+        cleanup(root)
+        store.close()
+        subprocess.run(["umount", str(bpffs)], check=True)  # noqa: ASYNC221
+
+
+async def test_everyone_reaches_everyone(wired: Wired) -> None:
+    a, b = wired.pods
+    reached = {
+        "pod to pod v4": await ping(b.ipv4, a.netns),
+        "pod to pod v6": await ping(b.ipv6, a.netns),
+        "pod to pod v4, full segments": await ping(b.ipv4, a.netns, 1400),
+        "node to pod v4": await ping(a.ipv4),
+        "node to pod v6": await ping(a.ipv6),
+        "pod to node v4": await ping(ADDRESSING.node_v4, a.netns),
+        "pod to node v6": await ping(ADDRESSING.node_v6, a.netns),
+        "pod to router v4": await ping(ADDRESSING.router_v4, a.netns),
+        "pod to outside v4": await ping("172.30.0.100", a.netns),
+        "pod to outside v6": await ping("fd00:30::100", a.netns),
+    }
+    assert [what for what, good in reached.items() if not good] == []
+
+
+async def test_a_deleted_pod_is_out_of_the_tables(wired: Wired) -> None:
+    a, b = wired.pods
+    assert await ping(b.ipv4, a.netns)
+    await wired.agent.manager.delete(b.container_id, "eth0")
+    assert not await ping(b.ipv4, a.netns)
+    assert await ping(ADDRESSING.node_v4, a.netns)

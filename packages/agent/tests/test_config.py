@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings: sources in order, and every bad value named by its key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cilium_agent import config
+from cilium_agent.errors import ConfigError
+from cilium_agent.main import parse_flags
+
+ENVIRONMENT = {"K8S_NODE_NAME": "node1"}
+
+
+def write(folder: Path, **files: str) -> Path:
+    for name, text in files.items():
+        (folder / name.replace("_", "-")).write_text(text)
+    return folder
+
+
+def test_files_then_environment_then_flags(tmp_path: Path) -> None:
+    write(tmp_path, cluster_name="one", mtu="1400", enable_ipv6="true\n")
+    (tmp_path / "..data").mkdir()  # what Kubernetes keeps in a mounted ConfigMap
+    environment = {**ENVIRONMENT, "CILIUM_MTU": "1450", "CILIUM_CLUSTER_NAME": "two"}
+    settings = config.load(tmp_path, environment, {"mtu": "9000"})
+    assert (settings.cluster_name, settings.mtu, settings.enable_ipv6) == ("two", 9000, True)
+    assert settings.node_name == "node1"
+    assert [str(pool) for pool in settings.pod_pools] == ["10.0.0.0/8", "fd00::/104"]
+
+
+def test_empty_directory_gives_the_defaults(tmp_path: Path) -> None:
+    settings = config.load(tmp_path, ENVIRONMENT, {})
+    assert settings.health_address == ("127.0.0.1", 9879)
+    assert settings.prometheus_address == ("0.0.0.0", 9962)
+    assert settings.enable_ipv4
+    assert not settings.enable_ipv6
+
+
+def test_metrics_can_be_turned_off(tmp_path: Path) -> None:
+    write(tmp_path, prometheus_serve_addr="")
+    assert config.load(tmp_path, ENVIRONMENT, {}).prometheus_address is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("enable-ipv4", "yes"),
+        ("mtu", "big"),
+        ("mtu", "100"),
+        ("mtu", "-1"),
+        ("routing-mode", "native"),
+        ("tunnel-protocol", "geneve"),
+        ("kube-proxy-replacement", "false"),
+        ("ipam", "kubernetes"),
+        ("identity-allocation-mode", "kvstore"),
+        ("cluster-id", "256"),
+        ("cluster-name", ""),
+        ("cluster-pool-ipv4-cidr", "10.0.0.1/8"),
+        ("agent-health-addr", "9879"),
+        ("prometheus-serve-addr", ":99999"),
+        ("tunel-protocol", "vxlan"),
+    ],
+)
+def test_a_bad_value_names_its_key(tmp_path: Path, key: str, value: str) -> None:
+    (tmp_path / key).write_text(value)
+    with pytest.raises(ConfigError) as failure:
+        config.load(tmp_path, ENVIRONMENT, {})
+    assert failure.value.field == key
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="K8S_NODE_NAME"):
+        config.load(tmp_path, {}, {})
+    with pytest.raises(ConfigError, match="config-dir"):
+        config.load(tmp_path / "absent", ENVIRONMENT, {})
+    off = {"enable-ipv4": "false"}
+    with pytest.raises(ConfigError, match="both false"):
+        config.load(tmp_path, ENVIRONMENT, off)
+
+
+def test_keys_of_the_operator_are_not_ours(tmp_path: Path) -> None:
+    write(tmp_path, identity_gc_interval="15m", service_cidrs="10.96.0.0/16")
+    config.load(tmp_path, ENVIRONMENT, {})
+
+
+def test_flags() -> None:
+    assert parse_flags(["--mtu", "1", "--debug=true"]) == {"mtu": "1", "debug": "true"}
+    for words in (["mtu"], ["--"], ["--mtu"]):
+        with pytest.raises(ConfigError):
+            parse_flags(words)

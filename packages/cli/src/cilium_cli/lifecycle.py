@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`cilium install`, `upgrade` and `uninstall`: a Helm command line each. Blocking."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cilium_cli.durations import parse_duration
+from cilium_cli.errors import HelmError
+from cilium_cli.helm import chart_path, chart_version, run_helm
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Which release, in which cluster, as whom; empty strings are Helm's defaults."""
+
+    name: str = "cilium"
+    namespace: str = "kube-system"
+    kubeconfig: str = ""
+    context: str = ""
+    user: str = ""
+    groups: tuple[str, ...] = ()
+
+    def flags(self) -> list[str]:
+        """Return the flags that say so to Helm."""
+        flags = ["--namespace", self.namespace]
+        for flag, value in (
+            ("--kubeconfig", self.kubeconfig),
+            ("--kube-context", self.context),
+            ("--kube-as-user", self.user),
+        ):
+            if value:
+                flags += [flag, value]
+        for group in self.groups:
+            flags += ["--kube-as-group", group]
+        return flags
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What to change: values files, single values, and how they meet the release's own."""
+
+    values: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    version: str = ""
+    dry_run: bool = False
+    reuse: bool = False
+    reset: bool = False
+
+    def flags(self) -> list[str]:
+        """Return Helm's flags. HelmError when another chart version is asked for."""
+        carried = chart_version()
+        if self.version and self.version.removeprefix("v") != carried:
+            raise HelmError(
+                f"--version: this command carries chart {carried} only; "
+                f"install the cilium-cli of version {self.version}"
+            )
+        flags: list[str] = []
+        for file in self.values:
+            flags += ["--values", file]
+        for setting in self.settings:
+            flags += ["--set", setting]
+        flags += ["--reuse-values"] * self.reuse + ["--reset-values"] * self.reset
+        # The chart looks the API server up, so a dry run asks the cluster too.
+        flags += ["--dry-run=server"] * self.dry_run
+        return flags
+
+
+def install(release: Release, change: Change) -> None:
+    """Install the carried chart. HelmError when the release exists or a value is wrong."""
+    _apply("install", release, change)
+
+
+def upgrade(release: Release, change: Change) -> None:
+    """Upgrade an existing release to the carried chart. HelmError when there is none."""
+    _apply("upgrade", release, change)
+
+
+def uninstall(release: Release, timeout: str, dry_run: bool) -> None:
+    """Remove the release and wait until its hooks have cleaned every node."""
+    parse_duration("--timeout", timeout)
+    command = ["uninstall", release.name, "--wait", "--timeout", timeout, *release.flags()]
+    what = f"uninstalling {release.name} (stops the agents, then cleans every node)"
+    print(run_helm(command + ["--dry-run"] * dry_run, what), end="")
+
+
+def _apply(verb: str, release: Release, change: Change) -> None:
+    command = [verb, release.name, str(chart_path()), *release.flags(), *change.flags()]
+    what = f"helm {verb} {release.name}"
+    print(run_helm(command, what), end="")

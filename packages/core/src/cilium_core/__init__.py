@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Vocabulary shared by every package: labels, identities, layouts, CRD models. Pure."""

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Access to the API server: credentials, failover, typed requests, the leader's lease."""
