@@ -68,7 +68,14 @@ class PodReader:
         """Return the filtered labels of a pod in a namespace. Pure."""
         labels = namespace.metadata.labels
         return self._filter.apply(
-            pod_labels(pod.labels, pod.namespace, labels, pod.service_account, self._cluster)
+            pod_labels(
+                pod.labels,
+                pod.namespace,
+                labels,
+                pod.service_account,
+                self._cluster,
+                pod.named_ports,
+            )
         )
 
 
