@@ -28,6 +28,7 @@ from cilium_agent.cni.server import CniServer
 from cilium_agent.config import Settings
 from cilium_agent.datapath.attach import Attachments
 from cilium_agent.datapath.endpoints import KernelEndpoints
+from cilium_agent.datapath.policy import KernelPolicy
 from cilium_agent.datapath.programs import ensure_programs
 from cilium_agent.datapath.store import MapStore
 from cilium_agent.endpoints.links import LinkSettings, PodLinks
@@ -49,6 +50,11 @@ from cilium_agent.metrics.collector import Renderer
 from cilium_agent.model import DatapathSettings, NodeAddressing
 from cilium_agent.nodes.local import cgroup2_root, own_addresses
 from cilium_agent.nodes.own import OwnNode, internal_addresses, pod_networks
+from cilium_agent.policy.cidrs import CidrIdentities
+from cilium_agent.policy.feed import PolicyFeed, PrefixLabels
+from cilium_agent.policy.keeper import PolicyKeeper
+from cilium_agent.policy.prefixes import IpcachePrefixes
+from cilium_agent.policy.repository import Repository
 from cilium_agent.reconcile import Reconciler
 from cilium_agent.relabel import Relabeller
 from cilium_agent.services.balancer import Balancer
@@ -132,6 +138,16 @@ class Agent:
         self._exits.callback(store.close)
         state.store = store
         ipcache = IpcacheWriter(store.ipcache, lambda raw: _is_pod(store, raw))
+        prefixes = IpcachePrefixes(ipcache)
+        labels = PrefixLabels(dual_stack=settings.enable_ipv4 and settings.enable_ipv6)
+        keeper = PolicyKeeper(KernelPolicy(store), prefixes, CidrIdentities(labels))
+        keeper.adopt(prefixes.known())
+        families = tuple(
+            f for f, on in ((4, settings.enable_ipv4), (6, settings.enable_ipv6)) if on
+        )
+        repository = Repository(settings.cluster_name, families)
+        state.keeper, state.repository = keeper, repository
+        PolicyFeed(self._watches, keeper, labels, repository).attach()
         balancer = Balancer(store.services, store.slots, store.backends, settings.node_name)
         reconciler = Reconciler(self._watches, ipcache, balancer, store.tunnels, settings.node_name)
         state.ipcache, state.balancer, state.remote_nodes = ipcache, balancer, reconciler.remote
@@ -141,12 +157,12 @@ class Agent:
         state.waiting_for = "devices and eBPF programs"
         self._attached = await self._host.setup(addressing)
         state.underlay = self._attached.underlay.name
-        kernel = KernelEndpoints(store, await self._load_programs(self._attached))
+        kernel = KernelEndpoints(store, await self._load_programs(self._attached), keeper.assigned)
         reconciler.attach(addressing, self._host.sync_routes)
         await self._refresh_host_addresses(kernel, reconciler)
 
-        manager, cni = await self._endpoints(addressing, kernel)
-        await self._write_tables(reconciler)
+        manager, cni = await self._endpoints(addressing, kernel, keeper)
+        await self._write_tables(reconciler, kernel, keeper)
         await self._open_node(cni)
         self._start_workers(reconciler, kernel, manager)
         state.bootstrap_seconds = time.monotonic() - state.started
@@ -217,7 +233,7 @@ class Agent:
         return attachments
 
     async def _endpoints(
-        self, addressing: NodeAddressing, kernel: KernelEndpoints
+        self, addressing: NodeAddressing, kernel: KernelEndpoints, keeper: PolicyKeeper
     ) -> tuple[EndpointManager, CniServer]:
         """Restore this node's endpoints; CNI calls wait in the socket's backlog meanwhile."""
         state, settings = self.state, self.settings
@@ -246,6 +262,7 @@ class Agent:
             identities=self._allocator,
             objects=state.publisher,
             datapath=kernel,
+            policy=keeper,
         )
         state.endpoints = manager
         self._allocator.in_use = lambda number: any(
@@ -257,13 +274,20 @@ class Agent:
         await restore(manager, dict(state.store.endpoints.current))
         return manager, cni
 
-    async def _write_tables(self, reconciler: Reconciler) -> None:
+    async def _write_tables(
+        self, reconciler: Reconciler, kernel: KernelEndpoints, keeper: PolicyKeeper
+    ) -> None:
+        """Write; delete only when every list is in, and prefixes only after policy names them."""
         await reconciler.flush()
         for informer in self._watches.all():
             self.state.waiting_for = f"the list of {informer.scope} objects"
             await informer.synced.wait()
         await reconciler.flush()
+        keeper.start(self._allocator.labels_of)
+        for endpoint_id in kernel.point():
+            keeper.settled(endpoint_id)
         await reconciler.allow_deletions()
+        keeper.flush()
 
     async def _open_node(self, cni: CniServer) -> None:
         self.state.waiting_for = "the CNI socket"
@@ -278,6 +302,7 @@ class Agent:
         relabeller.attach()
         spawn = self._tasks.create_task
         spawn(reconciler.run(), name="tables")
+        spawn(self._keep_policy(), name="policy")
         spawn(self.state.publisher.run(), name="CiliumEndpoints")
         spawn(relabeller.run(), name="identities of pods")
         self._repeat("host-network", REPAIR_SECONDS, lambda: self._repair(kernel))
@@ -287,6 +312,18 @@ class Agent:
             REPAIR_SECONDS,
             lambda: self._refresh_host_addresses(kernel, reconciler),
         )
+
+    async def _keep_policy(self) -> None:
+        assert self.state.keeper is not None
+        outcome = self.state.controllers.setdefault("policy", Outcome())
+
+        def report(error: Exception | None) -> None:
+            if error is None:
+                outcome.succeeded()
+            else:
+                outcome.failed(error)
+
+        await self.state.keeper.run(report)
 
     async def _repair(self, kernel: KernelEndpoints) -> None:
         before = self._attached

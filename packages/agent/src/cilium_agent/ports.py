@@ -58,6 +58,22 @@ class EndpointDatapath(Protocol):
         """Make the endpoint map hold these endpoints and no others (after a restart)."""
 
 
+class EndpointPolicy(Protocol):
+    """Has the rows of an endpoint's policy in the kernel before the endpoint points at them."""
+
+    def prepare(self, endpoint_id: int, identity: int, labels: LabelSet) -> None:
+        """Have everything in the kernel for an endpoint of these labels."""
+
+    def restore(self, endpoint_id: int, identity: int, labels: LabelSet) -> None:
+        """Take in an endpoint that the kernel has already."""
+
+    def settled(self, endpoint_id: int) -> None:
+        """Say that the kernel's endpoint points at what was prepared last."""
+
+    def forget(self, endpoint_id: int) -> None:
+        """Say that the endpoint is gone from the kernel."""
+
+
 class AddressPool(Protocol):
     """This node's pod addresses."""
 

@@ -21,7 +21,13 @@ from cilium_agent.endpoints.links import PodLinks
 from cilium_agent.endpoints.table import EndpointTable
 from cilium_agent.ipam.pool import NodePool
 from cilium_agent.model import Endpoint, EndpointState, Pod
-from cilium_agent.ports import EndpointDatapath, EndpointObjects, Identities, Pods
+from cilium_agent.ports import (
+    EndpointDatapath,
+    EndpointObjects,
+    EndpointPolicy,
+    Identities,
+    Pods,
+)
 from cilium_agent.storage.store import EndpointStore
 from cilium_core.labels import LabelSet
 
@@ -47,6 +53,7 @@ class EndpointManager:
         identities: Identities,
         objects: EndpointObjects,
         datapath: EndpointDatapath,
+        policy: EndpointPolicy,
         step: Callable[[str], None] = _no_step,
     ) -> None:
         """Use these parts; `step` is told the name of each step of `create` before it is taken."""
@@ -58,6 +65,7 @@ class EndpointManager:
         self.identities = identities
         self.objects = objects
         self.datapath = datapath
+        self.policy = policy
         self.table = EndpointTable()
         self._step = step
 
@@ -209,8 +217,11 @@ class EndpointManager:
             endpoint, labels=labels, identity=number, state=EndpointState.REGENERATING
         )
         self.table.put(endpoint)
+        self._step("policy")
+        self.policy.prepare(endpoint.endpoint_id, number, labels)
         self._step("upsert")
         await self.datapath.upsert(endpoint)
+        self.policy.settled(endpoint.endpoint_id)
         self._step("recheck")
         await self.pods.get(pod.namespace, pod.name, pod.uid)  # PodGone: deleted meanwhile
         endpoint = replace(endpoint, state=EndpointState.READY)
@@ -236,11 +247,13 @@ class EndpointManager:
             changed = replace(endpoint, labels=labels, identity=number)
             self.table.put(replace(changed, state=EndpointState.REGENERATING))
             try:
+                self.policy.prepare(changed.endpoint_id, number, labels)
                 await self.datapath.upsert(changed)
                 await self.store.put(changed)
             except BaseException:
                 self.table.put(endpoint)  # the next event about the pod tries again
                 raise
+            self.policy.settled(changed.endpoint_id)
             self.table.put(changed)
             self.objects.publish(changed)
             log.info("identity changed", **_names(changed), old=endpoint.identity, new=number)
@@ -260,6 +273,7 @@ class EndpointManager:
         self.table.put(endpoint)
         await self.store.put(endpoint)
         await self.datapath.delete(endpoint)
+        self.policy.forget(endpoint.endpoint_id)
         await self.links.remove(name)
         self.objects.withdraw(endpoint)
         await self.store.delete(name)

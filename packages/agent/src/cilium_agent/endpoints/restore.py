@@ -90,6 +90,7 @@ async def _adopt(manager: EndpointManager, endpoint: Endpoint) -> None:
     endpoint = replace(endpoint, state=EndpointState.RESTORING)
     manager.table.put(endpoint)
     await manager.datapath.attach(endpoint)
+    manager.policy.restore(endpoint.endpoint_id, endpoint.identity, endpoint.labels)
     endpoint = replace(endpoint, state=EndpointState.READY)
     await manager.store.put(endpoint)
     manager.table.put(endpoint)

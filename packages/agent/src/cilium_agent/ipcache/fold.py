@@ -19,9 +19,10 @@ class Source(IntEnum):
     """Who speaks; the greater number wins."""
 
     WORLD = 0
-    KUBE_APISERVER = 1
-    NODE = 2  # this host's and remote nodes' own addresses
-    POD = 3
+    CIDR = 1  # prefixes that policies name
+    KUBE_APISERVER = 2
+    NODE = 3  # this host's and remote nodes' own addresses
+    POD = 4
 
 
 class Metadata(NamedTuple):

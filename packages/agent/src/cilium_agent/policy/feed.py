@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from ipaddress import ip_network
 from typing import Any
 
-import msgspec
 import structlog
 
 from cilium_agent.k8s.informer import Informer
@@ -106,7 +105,7 @@ class PolicyFeed:
             self._labels.groups.pop(name, None)
         else:
             try:
-                self._labels.groups[name] = cidr_group(msgspec.to_builtins(new))
+                self._labels.groups[name] = cidr_group(_group_body(new))
             except FieldError as error:
                 log.warning("CIDR group not taken in", group=name, problem=str(error))
                 return
@@ -144,6 +143,15 @@ def _body(kind: str, item: PolicyObject) -> dict[str, Any]:
     if item.specs is not None:
         body["specs"] = item.specs
     return body
+
+
+def _group_body(group: CiliumCIDRGroup) -> dict[str, Any]:
+    return {
+        "apiVersion": "cilium.io/v2",
+        "kind": "CiliumCIDRGroup",
+        "metadata": {"name": group.metadata.name, "labels": group.metadata.labels},
+        "spec": {"externalCIDRs": group.spec.external_cidrs},
+    }
 
 
 def _networks(name: str, texts: list[str]) -> Iterator[Network]:

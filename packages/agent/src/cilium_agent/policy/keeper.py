@@ -18,6 +18,7 @@ import structlog
 
 from cilium_agent.policy.cidrs import CidrIdentities
 from cilium_core.addresses import Network
+from cilium_core.errors import CiliumError
 from cilium_core.identity import Reserved
 from cilium_core.labels import LabelSet
 from cilium_core.policy import named_ports
@@ -27,6 +28,9 @@ from cilium_core.policy.rules import Direction, Policy
 from cilium_core.policy.tables import Step, Tables
 
 log = structlog.get_logger(__name__)
+
+FIRST_WAIT = 0.2
+LONGEST_WAIT = 10.0
 
 
 class Recorded(NamedTuple):
@@ -88,6 +92,7 @@ class PolicyKeeper:
         self._revision = 0
         self._agrees = True  # what the kernel holds is what `_held` says
         self._moving: set[int] = set()
+        self._nameless: dict[int, int] = {}
         self._wanted: set[Network] = set()
         self._started = False
         for member in Reserved:
@@ -153,10 +158,13 @@ class PolicyKeeper:
         self.settled(endpoint_id)
 
     def restore(self, endpoint_id: int, identity: int, labels: LabelSet) -> None:
-        """Take in an endpoint that the kernel has already."""
+        """Take in an endpoint that the kernel has already; its labels may be lost (empty)."""
         self._moving.add(endpoint_id)
-        self.engine.set_identity(identity, labels)
-        self._set_subject(endpoint_id, labels)
+        if labels:
+            self.engine.set_identity(identity, labels)
+            self._set_subject(endpoint_id, labels)
+        else:
+            self._nameless[endpoint_id] = identity
 
     def assigned(self, endpoint_id: int) -> Assignment | None:
         """Return what an endpoint's row must say; None for one that was never prepared."""
@@ -173,11 +181,20 @@ class PolicyKeeper:
             return frozenset()
         return frozenset(d for d, side in sides if not side.default_allow or side.uses)
 
-    def start(self) -> None:
+    def start(self, labels_of: Callable[[int], LabelSet | None]) -> None:
         """All lists are in: make the kernel hold exactly what is wanted from now on.
 
-        Prefixes that only an earlier process wanted keep their identities until the first flush.
+        `labels_of` gives an identity's labels, for endpoints whose own are lost; one that nobody
+        knows has no rows, and so may neither send nor receive. Prefixes that only an earlier
+        process wanted keep their identities until the first flush.
         """
+        for endpoint_id, identity in self._nameless.items():
+            labels = labels_of(identity)
+            if labels:
+                self._set_subject(endpoint_id, labels)
+            else:
+                log.error("endpoint without labels is cut off", endpoint=endpoint_id)
+        self._nameless.clear()
         self._number_prefixes(self._wanted | self.cidrs.numbers.keys())
         self.engine.adopted_all()
         self._agrees = False
@@ -200,6 +217,24 @@ class PolicyKeeper:
                 self.engine.remove_identity(number)
             self._write()
         self.on_flush()
+
+    async def run(self, report: Callable[[Exception | None], None]) -> None:
+        """Flush whenever something changed, until cancelled; tell `report` how each went."""
+        wait = FIRST_WAIT
+        while True:
+            await self.changed.wait()
+            self.changed.clear()
+            try:
+                self.flush()
+            except CiliumError as error:
+                log.warning("policy not written", error=str(error))
+                report(error)
+                await asyncio.sleep(wait)
+                wait = min(2 * wait, LONGEST_WAIT)
+                self.changed.set()
+            else:
+                report(None)
+                wait = FIRST_WAIT
 
     def _number_prefixes(
         self, wanted: set[Network]
