@@ -81,7 +81,7 @@ class AddressPool(Protocol):
         """Return a free address of each family in use. PoolExhausted names the CIDR."""
 
     def claim(self, address: IPv4Address | IPv6Address, owner: str) -> None:
-        """Take a known address (restore). AddressTaken names its present owner."""
+        """Take an address that is in use (restore). AddressTaken names its present owner."""
 
     def release(self, owner: str) -> None:
         """Free all addresses of the owner; none is not an error."""

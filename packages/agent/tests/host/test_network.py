@@ -141,6 +141,20 @@ async def test_routes_follow_the_nodes() -> None:
 
 
 @pytest.mark.usefixtures("underlay")
+async def test_pods_outside_of_the_cidrs_are_reached_while_they_are_there() -> None:
+    host = network.HostNetwork(pools=POOLS)
+    await host.setup(replace(ADDRESSING, pod_v6=None, router_v6=None))
+    outside = [ip_address("10.9.0.7"), ip_address("fd09::7")]
+    await host.reach(lambda: outside)
+    await host.sync_routes({"node2": remote(2)})
+    assert set(host_routes()) == {"10.0.0.0/24", "10.0.2.0/24", "10.9.0.7"}
+    assert host_routes()["10.9.0.7"]["prefsrc"] == "10.0.0.1"
+    outside.clear()
+    await host.repair()
+    assert set(host_routes()) == {"10.0.0.0/24", "10.0.2.0/24"}
+
+
+@pytest.mark.usefixtures("underlay")
 async def test_routes_of_others_are_left_alone() -> None:
     host = network.HostNetwork(pools=POOLS)
     await host.setup(ADDRESSING)
@@ -192,15 +206,20 @@ async def test_what_others_break_is_repaired() -> None:
     assert run(*ruleset) == table
 
 
+async def test_cleanup_leaves_the_links_of_another_cni() -> None:
+    run("ip", "link", "add", "lxc0123456789ab", "type", "veth", "peer", "name", "podside")
+    await network.cleanup()
+    assert "lxc0123456789ab" in {link["ifname"] for link in ip("link")}
+
+
 @pytest.mark.usefixtures("underlay")
 async def test_cleanup_leaves_nothing() -> None:
     before = ip("link"), ip("route"), ip("-6", "route")
     host = network.HostNetwork(pools=POOLS)
     await host.setup(ADDRESSING)
     await host.sync_routes({"node2": remote(2)})
-    await on_node(
-        "pod", lambda r: r.link("add", ifname="lxc0123456789ab", kind="veth", peer="podside")
-    )
+    run("ip", "link", "add", "lxc0123456789ab", "type", "veth", "peer", "name", "podside")
+    run("ip", "link", "set", "lxc0123456789ab", "alias", "cilium-agent uid=u interface=eth0")
     await network.cleanup()
     await network.cleanup()
     assert {link["ifname"] for link in ip("link")} == {link["ifname"] for link in before[0]}

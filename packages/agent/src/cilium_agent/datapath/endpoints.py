@@ -49,10 +49,10 @@ class KernelEndpoints:
         An address that another endpoint took over meanwhile stays the other's.
         """
         rows = self._store.endpoints.current
-        mine = [
+        mine = [  # one without a row counts: an upsert that was cut short wrote the ipcache only
             key
             for key in endpoint_rows(endpoint)
-            if key in rows and rows[key].endpoint_id == endpoint.endpoint_id
+            if key not in rows or rows[key].endpoint_id == endpoint.endpoint_id
         ]
         self._store.endpoints.delete(mine)
         self._store.ipcache.delete(IpcacheKey(128, key.addr) for key in mine)

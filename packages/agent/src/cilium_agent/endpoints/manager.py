@@ -138,22 +138,8 @@ class EndpointManager:
             if endpoint.pod_uid == pod.uid:
                 await self._relabel(endpoint.host_interface, pod)
 
-    async def resync(self) -> None:
-        """Look every endpoint's labels up again; for after a restart, when the API answers.
-
-        An endpoint that cannot be looked up keeps what it has and is named in the log.
-        """
-        for endpoint in self.all():
-            try:
-                pod = await self.pods.get(
-                    endpoint.pod_namespace, endpoint.pod_name, endpoint.pod_uid
-                )
-                await self._relabel(endpoint.host_interface, pod)
-            except Exception as error:
-                log.warning("endpoint not resynced", **_names(endpoint), error=str(error))
-
     async def discard(self, endpoint: Endpoint) -> None:
-        """Remove an endpoint that is known from the endpoint file only (see `restore`)."""
+        """Remove an endpoint that is known from the file or the kernel only (see `restore`)."""
         async with self.table.lock(endpoint.host_interface):
             self.table.put(endpoint)
             await self._remove(endpoint.host_interface)
@@ -244,7 +230,13 @@ class EndpointManager:
             labels, number = await self._identity(pod)
             if (labels, number) == (endpoint.labels, endpoint.identity):
                 return
-            changed = replace(endpoint, labels=labels, identity=number)
+            changed = replace(
+                endpoint,
+                labels=labels,
+                identity=number,
+                pod_namespace=pod.namespace,  # a rebuilt endpoint may know no more than the uid
+                pod_name=pod.name,
+            )
             self.table.put(replace(changed, state=EndpointState.REGENERATING))
             try:
                 self.policy.prepare(changed.endpoint_id, number, labels)

@@ -8,13 +8,14 @@ serialised, and none blocks the event loop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
 import structlog
 from pyroute2 import IPRoute
 
+from cilium_agent.endpoints.alias import is_marked
 from cilium_agent.endpoints.attachment import is_host_interface
 from cilium_agent.host import devices, masquerade, routes, sysctl
 from cilium_agent.host.errors import HostError
@@ -58,6 +59,7 @@ class HostNetwork:
         self._lock = asyncio.Lock()
         self._addressing: NodeAddressing | None = None
         self._remote: tuple[RemoteNode, ...] | None = None  # None until the cluster was listed
+        self._outside: Callable[[], Iterable[Address]] = tuple
         self.state: HostState | None = None
 
     async def setup(self, addressing: NodeAddressing) -> HostState:
@@ -80,6 +82,15 @@ class HostNetwork:
             self._remote = tuple(remote.values())
             await self._write_routes()
 
+    async def reach(self, outside: Callable[[], Iterable[Address]]) -> None:
+        """Lead these single addresses to pods too: of pods that are older than the pod CIDRs.
+
+        They are asked for again whenever routes are written.
+        """
+        async with self._lock:
+            self._outside = outside
+            await self._write_routes()
+
     async def repair(self) -> None:
         """Put back what somebody else changed: devices, addresses, routes, the nft table.
 
@@ -96,7 +107,9 @@ class HostNetwork:
     async def _write_routes(self) -> None:
         if self.state is None:
             return  # `setup` writes them, the devices are not there yet
-        wanted = routes.wanted(self._known(), self._remote or (), self.state.tunnel_mtu)
+        wanted = routes.wanted(
+            self._known(), self._remote or (), self.state.tunnel_mtu, self._outside()
+        )
         # A restarted agent does not know the other nodes yet: their routes stay until it does.
         complete = self._remote is not None
         written, removed = await on_node(
@@ -159,7 +172,8 @@ async def cleanup() -> None:
     def links(route: IPRoute) -> None:
         for link in route.get_links():
             name = link.get_attr("IFLA_IFNAME")
-            if is_host_interface(name):
+            alias = link.get_attr("IFLA_IFALIAS") or ""
+            if is_host_interface(name) and is_marked(alias):
                 route.link("del", index=link["index"])
         devices.remove(route)
 

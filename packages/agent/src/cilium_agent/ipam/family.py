@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One family's addresses of this node's pod CIDR, given out in turn.
 
-The cursor only moves on, so that an address that was freed is the last to be given out again:
-connections and caches that still name it die out first. Pure state, no locking: the agent's
-event loop is the only caller.
+The cursor only moves on, over restarts too (`resume`), so that an address that was freed is the
+last to be given out again: connections and caches that still name it, on this node and others, die
+out first. Pure state, no locking: the agent's event loop is the only caller.
 """
 
 from __future__ import annotations
@@ -70,6 +70,20 @@ class FamilyPool:
         if holder != owner:
             raise AddressTaken(f"{address} belongs to {holder}, not to {owner}")
         self._owners[offset] = owner
+
+    def contains(self, address: Address) -> bool:
+        """Tell whether this is a host address of the CIDR: one to give out, or the router's."""
+        return address in self.network and address not in (self.network[0], self.network[-1])
+
+    def resume(self, last: Address | None) -> None:
+        """Go on after the address given out last before a restart.
+
+        When that is not known, or of another CIDR, after the highest one that is in use.
+        """
+        if last is not None and self.contains(last):
+            self._next = self._after(int(last) - self._base)
+        elif self._owners:
+            self._next = self._after(max(self._owners))
 
     def release(self, owner: str) -> None:
         """Free all addresses of the owner."""
