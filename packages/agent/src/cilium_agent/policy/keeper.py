@@ -3,8 +3,9 @@
 
 Order of one flush: numbers are recorded → the engine's steps → endpoints get the new revision, so
 that connections are judged again → prefixes enter the ipcache (their identities have their bits by
-then), longest first → prefixes that nothing names leave it → their identities lose their bits. All calls are plain
-calls on the event loop; a flush that the kernel refuses changes nothing more and is tried again.
+then), longest first → prefixes that nothing names leave it → their identities lose their bits.
+Plain calls on the event loop. A flush that the kernel refuses is tried again, from what the kernel
+holds by then.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from cilium_core.identity import Reserved
 from cilium_core.labels import LabelSet
 from cilium_core.policy import named_ports
 from cilium_core.policy.engine import Engine
-from cilium_core.policy.plan import apply, difference, plan
+from cilium_core.policy.plan import BitWrites, RowWrites, apply, difference, plan
 from cilium_core.policy.rules import Direction, Policy
 from cilium_core.policy.tables import Step, Tables
 
@@ -249,12 +250,12 @@ class PolicyKeeper:
     def _write(self) -> None:
         now = time.monotonic()
         changes = self.engine.take(now)
-        if self._agrees:
-            rows, bits = changes.rows, changes.bits
-        else:
+        if not self._agrees:
             self._held = self._kernel.read().tables
-            rows, bits = difference(self._held, self.engine.tables)
-        steps = plan(self._held, rows, bits)
+        steps = plan(
+            self._held,
+            *((changes.rows, changes.bits) if self._agrees else self._difference()),
+        )
         self._agrees = False  # until all is through: a part may have been written
         try:
             self._kernel.record(changes.bit_records, changes.policy_records)
@@ -269,6 +270,9 @@ class PolicyKeeper:
         self._agrees = True
         self._revision = changes.revision
         self.engine.applied(now)
+
+    def _difference(self) -> tuple[RowWrites, BitWrites]:
+        return difference(self._held, self.engine.tables)
 
     def _set_subject(self, endpoint_id: int, labels: LabelSet) -> None:
         ports = named_ports.parse(labels.get(named_ports.LABEL, ""))

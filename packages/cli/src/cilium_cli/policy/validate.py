@@ -7,9 +7,8 @@ import json as jsonlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from cilium_core.policy.language import is_checked, is_policy, problems
-
 from cilium_cli.policy.files import Manifest, load
+from cilium_core.policy.language import is_checked, is_policy, problems
 
 
 class Problem(NamedTuple):
