@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI, Header, HTTPException
 
-from cilium_agent.api import dumps, views
+from cilium_agent.api import dumps, policies, views
 from cilium_agent.api.status import status
 from cilium_agent.datapath.store import MapStore
 from cilium_agent.services.listing import service_list
@@ -21,6 +21,7 @@ def build(state: AgentState) -> FastAPI:
     _add_status(app, state)
     _add_objects(app, state)
     _add_identities(app, state)
+    _add_policies(app, state)
     _add_services(app, state)
     _add_maps(app, state)
     return app
@@ -59,13 +60,16 @@ def _add_status(app: FastAPI, state: AgentState) -> None:
 def _add_objects(app: FastAPI, state: AgentState) -> None:
     @app.get("/v1/endpoint")
     async def endpoints() -> list[dict[str, Any]]:
-        return [views.endpoint(item) for item in state.endpoint_list()]
+        return [
+            views.endpoint(item, policies.enforcement(state, item.endpoint_id))
+            for item in state.endpoint_list()
+        ]
 
     @app.get("/v1/endpoint/{wanted}")
     async def endpoint(wanted: str) -> dict[str, Any]:
         for item in state.endpoint_list():
             if views.matches(item, wanted):
-                return views.endpoint(item)
+                return views.endpoint(item, policies.enforcement(state, item.endpoint_id))
         raise HTTPException(404, f"no endpoint {wanted}")
 
 
@@ -89,6 +93,16 @@ def _add_identities(app: FastAPI, state: AgentState) -> None:
     @app.get("/v1/ip")
     async def addresses() -> list[dict[str, Any]]:
         return views.addresses(state)
+
+
+def _add_policies(app: FastAPI, state: AgentState) -> None:
+    @app.get("/v1/policy")
+    async def policy() -> dict[str, Any]:
+        return policies.policies(state)
+
+    @app.get("/v1/policy/selectors")
+    async def policy_selectors() -> list[dict[str, Any]]:
+        return policies.selectors(state)
 
 
 def _add_services(app: FastAPI, state: AgentState) -> None:

@@ -101,3 +101,31 @@ def load_balancer(services: dict[str, Any], slots: dict[str, Any], backends: dic
 def _at(address: dict[str, Any]) -> str:
     host = f"[{address['ip']}]" if ":" in address["ip"] else address["ip"]
     return f"{host}:{address['port']}/{address['protocol']}"
+
+
+def policies(reply: dict[str, Any]) -> str:
+    """Return `policy get`: objects, their state, and the revision."""
+    rows: list[list[str]] = []
+    for entry in reply["policies"]:
+        name = f"{entry['namespace']}/{entry['name']}" if entry["namespace"] else entry["name"]
+        state = "valid" if entry["valid"] else "invalid"
+        rows.append([entry["kind"], name, str(entry["rules"]), state])
+        rows += [["", "", "", problem] for problem in entry["problems"]]
+    return f"{table(['KIND', 'NAME', 'RULES', 'STATE'], rows)}\nRevision: {reply['revision']}"
+
+
+def selectors(listed: list[dict[str, Any]]) -> str:
+    """Return `policy selectors`."""
+    rows = []
+    for entry in listed:
+        numbers = " ".join(map(str, entry["identities"][:8]))
+        more = entry["identity-count"] - min(8, len(entry["identities"]))
+        rows.append(
+            [
+                entry["selector"],
+                entry["role"],
+                str(entry["bit"]),
+                f"{numbers} (and {more} more)" if more else numbers,
+            ]
+        )
+    return table(["SELECTOR", "ROLE", "BIT", "IDENTITIES"], rows)

@@ -41,10 +41,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", type=Path, default=DEFAULT_SOCKET, help="the agent's API socket")
     commands = parser.add_subparsers(required=True, metavar="command")
     _add_status(commands)
-    _add_list(commands, "endpoint", "endpoints of this node", "/endpoint", lists.endpoints)
+    _add_endpoint(commands)
     _add_list(commands, "identity", "security identities", "/identity/endpoints", lists.identities)
     _add_list(commands, "ip", "prefixes and their identities", "/ip", lists.addresses)
     _add_list(commands, "service", "load-balanced services", "/service", lists.services)
+    _add_policy(commands)
     _add_bpf(commands)
     _add_cleanup(commands)
     return parser
@@ -63,6 +64,38 @@ def _add_list(commands: Any, name: str, what: str, path: str, show: Show) -> Non
     parser = group.add_parser("list", help=f"list {what}")
     _add_output(parser)
     parser.set_defaults(run=lambda a: _show(a, get(path, where=a.host), show))
+
+
+def _add_endpoint(commands: Any) -> None:
+    what = "endpoints of this node"
+    group = commands.add_parser("endpoint", help=what).add_subparsers(
+        required=True, metavar="action"
+    )
+    listing = group.add_parser("list", help=f"list {what}")
+    _add_output(listing)
+    listing.set_defaults(run=lambda a: _show(a, get("/endpoint", where=a.host), lists.endpoints))
+    one = group.add_parser("get", help="one endpoint, as JSON")
+    one.add_argument("endpoint", help="its number, pod-name:ns:name, ipv4:ADDRESS, ipv6:ADDRESS …")
+    _add_output(one)
+    one.set_defaults(
+        run=lambda a: _show(
+            a, [get(f"/endpoint/{a.endpoint}", where=a.host)], lambda r: json.dumps(r, indent=2)
+        )
+    )
+
+
+def _add_policy(commands: Any) -> None:
+    group = commands.add_parser("policy", help="policies in force").add_subparsers(
+        required=True, metavar="action"
+    )
+    get_ = group.add_parser("get", help="list policy objects, their problems and the revision")
+    _add_output(get_)
+    get_.set_defaults(run=lambda a: _show(a, get("/policy", where=a.host), lists.policies))
+    what = group.add_parser("selectors", help="list peer sets and the identities in each")
+    _add_output(what)
+    what.set_defaults(
+        run=lambda a: _show(a, get("/policy/selectors", where=a.host), lists.selectors)
+    )
 
 
 def _add_bpf(commands: Any) -> None:
