@@ -67,7 +67,6 @@ def plan(held: Tables, rows: RowWrites, bits: BitWrites) -> list[Step]:
         words.step(Role.ALLOW, lambda at, now, want: now | want & ~old_allow[at[1]]),
         words.step(Role.ALLOW, lambda at, now, want: now & (want | ~new_allow[at[1]])),
         *_row_steps(held.rows, rows),
-        words.step(Role.ALLOW, lambda at, now, want: now | want),
         *(words.step(role, lambda at, now, want: want) for role in _LOSING),
     ]
     return [step for step in steps if step.rows or step.bits]
