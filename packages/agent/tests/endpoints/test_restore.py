@@ -43,6 +43,7 @@ async def pod_links(netns: str) -> list[str]:
 def pinned(*endpoints: Endpoint) -> dict[EndpointKey, EndpointInfo]:
     return {
         EndpointKey(pack_address(address)): EndpointInfo(
+            addr=pack_address(address),
             ifindex=e.host_ifindex,
             identity=e.identity,
             endpoint_id=e.endpoint_id,
