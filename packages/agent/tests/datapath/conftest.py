@@ -256,14 +256,15 @@ def kernel(loaded: Kernel) -> Kernel:
     """The loaded programs over a small known world, both families; what a test adds is removed."""
     endpoints, ipcache, tunnels = {}, {}, {}
     for world in WORLDS.values():
-        endpoints[EndpointKey(pack_address(world["pod"]))] = EndpointInfo(
-            loaded.pod_ifindex, 1001, 7, 0, mac(POD_MAC), mac(GATEWAY_MAC)
+        pod, peer, node = (pack_address(world[name]) for name in ("pod", "peer", "node"))
+        endpoints[EndpointKey(pod)] = EndpointInfo(
+            pod, loaded.pod_ifindex, 1001, 7, 0, mac(POD_MAC), mac(GATEWAY_MAC)
         )
-        endpoints[EndpointKey(pack_address(world["peer"]))] = EndpointInfo(
-            loaded.peer_ifindex, 1002, 8, 0, mac(PEER_MAC), mac(PEER_GATEWAY_MAC)
+        endpoints[EndpointKey(peer)] = EndpointInfo(
+            peer, loaded.peer_ifindex, 1002, 8, 0, mac(PEER_MAC), mac(PEER_GATEWAY_MAC)
         )
-        endpoints[EndpointKey(pack_address(world["node"]))] = EndpointInfo(
-            0, 1, 0, int(EndpointFlag.HOST), bytes(6), bytes(6)
+        endpoints[EndpointKey(node)] = EndpointInfo(
+            node, 0, 1, 0, int(EndpointFlag.HOST), bytes(6), bytes(6)
         )
         tunnel = pack_address(world["tunnel"])
         tunnels[IpcacheKey(*pack_network(world["pool"]))] = TunnelInfo(tunnel, 2)
@@ -278,6 +279,8 @@ def kernel(loaded: Kernel) -> Kernel:
         table.replace({})
     store.translations.delete_many([key for key, _ in store.translations.items()])
     store.reverse.delete_many([key for key, _ in store.reverse.items()])
+    store.connections.delete_many([key for key, _ in store.connections.items()])
+    store.fragments.delete_many([key for key, _ in store.fragments.items()])
     return loaded
 
 

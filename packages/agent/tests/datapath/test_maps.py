@@ -26,10 +26,10 @@ from cilium_core.layouts.datapath import (
     SLOTS,
     IpcacheInfo,
     IpcacheKey,
-    MapSpec,
     SlotInfo,
     SlotKey,
 )
+from cilium_core.layouts.spec import MapSpec
 
 pytestmark = pytest.mark.root
 

@@ -30,6 +30,7 @@ def attachment(netns: str, name: str = "web", container: str = "c1") -> Attachme
 def pinned(*endpoints: Endpoint) -> dict[EndpointKey, EndpointInfo]:
     return {
         EndpointKey(pack_address(address)): EndpointInfo(
+            addr=pack_address(address),
             ifindex=e.host_ifindex,
             identity=e.identity,
             endpoint_id=e.endpoint_id,

@@ -127,13 +127,24 @@ PACKETS = [
 PEERS = [*IDENTITIES, 9999]
 
 
+def numbers_in(tables):
+    """Return the numbers of all bits in rows and identities."""
+    words = [
+        (cell.word, cell.allow | cell.deny | cell.l7)
+        for r in tables.rows.values()
+        for cell in r.cells
+    ]
+    words += [(word, mask) for (_, word), mask in tables.bits.items()]
+    return {word * 64 + bit for word, mask in words for bit in range(64) if mask >> bit & 1}
+
+
 class Node:
     """A kernel that outlives the engines that write it, and the records beside it."""
 
     def __init__(self, rng):
         self.rng, self.kernel = rng, Tables()
         self.bit_records, self.policy_records, self.revision = {}, {}, 0
-        self.now = 0.0
+        self.now, self.last_used = 0.0, {}
         self.cluster = Cluster.random(rng)
         self.labels_then = {}
         self.start()
@@ -151,6 +162,10 @@ class Node:
         self.now += 0.6
         self.engine.settle()
         changes = self.engine.take(self.now)
+        for number, content in changes.bit_records.items():
+            # A number may change its meaning only a second after it left the kernel.
+            if self.bit_records.get(number) != content:
+                assert self.now - self.last_used.get(number, -1) >= 1
         self.record(self.bit_records, changes.bit_records)
         self.record(self.policy_records, changes.policy_records)
         self.revision = changes.revision
@@ -169,7 +184,10 @@ class Node:
         excepted = changed if any(write.rows for write in writes) else ()
         if kill:
             del writes[self.rng.randint(0, len(writes)) :]
+        before = numbers_in(self.kernel)
         replay(self.kernel, writes, wanted, PACKETS, PEERS, excepted)
+        used = before | numbers_in(self.kernel)
+        self.last_used.update(dict.fromkeys(used, self.now))
         if kill:
             self.labels_then.update(dict.fromkeys(changed, "half-written"))
             self.start()

@@ -8,8 +8,11 @@ be large, goes to a thread.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import NamedTuple
 
+from cilium_agent.datapath import conntrack
 from cilium_agent.datapath.attach import Attachments
 from cilium_agent.datapath.store import MapStore
 from cilium_agent.model import Endpoint
@@ -26,6 +29,16 @@ from cilium_core.layouts.datapath import (
 _NO_MAC = bytes(6)
 
 
+class Enforcement(NamedTuple):
+    """Which resolved policy an endpoint enforces (0: none, all is allowed) and its revision."""
+
+    policy: int = 0
+    revision: int = 0
+
+
+NOTHING_ENFORCED = Enforcement()
+
+
 class KernelEndpoints:
     """Writes endpoints and the node's own addresses into the endpoint map and the ipcache."""
 
@@ -38,13 +51,39 @@ class KernelEndpoints:
         """Put `from_container` on the endpoint's host-side device (again is harmless)."""
         self.attachments.attach_container(endpoint.host_ifindex)
 
-    async def upsert(self, endpoint: Endpoint) -> None:
-        """Write ipcache first, so that no packet of the endpoint meets an unknown identity."""
+    async def upsert(self, endpoint: Endpoint, enforcement: Enforcement | None = None) -> None:
+        """Write ipcache first, so that no packet of the endpoint meets an unknown identity.
+
+        Without an `enforcement` the endpoint goes on with the one that it has.
+        """
         self._store.ipcache.upsert(ipcache_rows(endpoint))
-        self._store.endpoints.upsert(endpoint_rows(endpoint))
+        self._store.endpoints.upsert(
+            endpoint_rows(endpoint, enforcement or self._enforcement_of(endpoint))
+        )
+
+    def enforce(self, wanted: Mapping[int, Enforcement]) -> None:
+        """Put policies in force, by endpoint id, in one batch; ids that are gone are ignored.
+
+        The tables must hold a policy's rows before. Connections judged under another revision
+        are judged again with their next packet.
+        """
+        rows = {}
+        for key, row in self._store.endpoints.current.items():
+            if row.endpoint_id in wanted and not row.flags & EndpointFlag.HOST:
+                policy, revision = wanted[row.endpoint_id]
+                rows[key] = replace(row, policy=policy, revision=revision)
+        self._store.endpoints.upsert(rows)
+
+    def enforced(self) -> Mapping[int, Enforcement]:
+        """Return what each endpoint in the kernel enforces, by endpoint id."""
+        return {
+            row.endpoint_id: Enforcement(row.policy, row.revision)
+            for row in self._store.endpoints.current.values()
+            if not row.flags & EndpointFlag.HOST
+        }
 
     async def delete(self, endpoint: Endpoint) -> None:
-        """Remove the rows that are still this endpoint's, its link, and its translations.
+        """Remove the rows that are still this endpoint's, its link, and its connections.
 
         An address that another endpoint took over meanwhile stays the other's.
         """
@@ -71,13 +110,17 @@ class KernelEndpoints:
         }
         for endpoint in known:
             self._store.ipcache.upsert(ipcache_rows(endpoint))
-            desired.update(endpoint_rows(endpoint))
+            desired.update(endpoint_rows(endpoint, self._enforcement_of(endpoint)))
         self._store.endpoints.replace(desired)
 
     def replace_host_addresses(self, addresses: Iterable[Address]) -> None:
         """Say which addresses are the node's own: packets to them go to its stack."""
-        row = EndpointInfo(0, int(Reserved.HOST), 0, int(EndpointFlag.HOST), _NO_MAC, _NO_MAC)
-        desired = {EndpointKey(pack_address(address)): row for address in addresses}
+        desired = {
+            EndpointKey(packed): EndpointInfo(
+                packed, 0, int(Reserved.HOST), 0, int(EndpointFlag.HOST), _NO_MAC, _NO_MAC
+            )
+            for packed in map(pack_address, addresses)
+        }
         table = self._store.endpoints
         table.upsert(desired)
         table.delete(
@@ -88,6 +131,15 @@ class KernelEndpoints:
             ]
         )
 
+    def _enforcement_of(self, endpoint: Endpoint) -> Enforcement:
+        """What the kernel holds for this endpoint; another's address lends it nothing."""
+        rows = self._store.endpoints.current
+        for address in _addresses(endpoint):
+            row = rows.get(EndpointKey(pack_address(address)))
+            if row is not None and row.endpoint_id == endpoint.endpoint_id:
+                return Enforcement(row.policy, row.revision)
+        return NOTHING_ENFORCED
+
     def _purge(self, addresses: set[bytes]) -> None:
         translations = self._store.translations
         translations.delete_many(
@@ -95,19 +147,27 @@ class KernelEndpoints:
             for key, _ in list(translations.items())
             if key.saddr in addresses or key.daddr in addresses
         )
+        conntrack.purge(self._store.connections, addresses)
 
 
-def endpoint_rows(endpoint: Endpoint) -> dict[EndpointKey, EndpointInfo]:
+def endpoint_rows(
+    endpoint: Endpoint, enforcement: Enforcement = NOTHING_ENFORCED
+) -> dict[EndpointKey, EndpointInfo]:
     """Return the endpoint map's rows, one for each address that the endpoint has."""
-    info = EndpointInfo(
-        ifindex=endpoint.host_ifindex,
-        identity=endpoint.identity,
-        endpoint_id=endpoint.endpoint_id,
-        flags=0,
-        mac=endpoint.mac,
-        node_mac=endpoint.node_mac,
-    )
-    return {EndpointKey(pack_address(address)): info for address in _addresses(endpoint)}
+    return {
+        EndpointKey(packed): EndpointInfo(
+            addr=packed,
+            ifindex=endpoint.host_ifindex,
+            identity=endpoint.identity,
+            endpoint_id=endpoint.endpoint_id,
+            flags=0,
+            mac=endpoint.mac,
+            node_mac=endpoint.node_mac,
+            policy=enforcement.policy,
+            revision=enforcement.revision,
+        )
+        for packed in map(pack_address, _addresses(endpoint))
+    }
 
 
 def ipcache_rows(endpoint: Endpoint) -> dict[IpcacheKey, IpcacheInfo]:

@@ -16,8 +16,8 @@ from typing import Generic, TypeVar
 
 from cilium_agent.datapath import syscall
 from cilium_agent.datapath.errors import KernelError, MapMismatch
-from cilium_core.layouts.datapath import MapKind, MapSpec
 from cilium_core.layouts.record import Record
+from cilium_core.layouts.spec import MapKind, MapSpec
 
 K = TypeVar("K", bound=Record)
 V = TypeVar("V", bound=Record)
@@ -48,8 +48,8 @@ class PinnedMap(Generic[K, V]):
             directory.mkdir(parents=True, exist_ok=True)
             fd = syscall.map_create(
                 spec.kind,
-                spec.key.SIZE,
-                spec.value.SIZE,
+                spec.key_size,
+                spec.value_size,
                 spec.max_entries,
                 spec.flags,
                 spec.name.removeprefix("cilium_"),
@@ -96,7 +96,12 @@ class PinnedMap(Generic[K, V]):
         for key, value in self._raw_items():
             yield self._key.unpack(key), self._value.unpack(value)
 
-    def _raw_items(self) -> Iterator[tuple[bytes, bytes]]:
+    def batches(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield keys and values as they lie in memory, some thousands laid end to end at a time.
+
+        For maps too large to make an object of each entry. Entries changed meanwhile may be
+        seen or not.
+        """
         size, count, cursor = self._key.SIZE, _BATCH, None
         while True:
             try:
@@ -111,14 +116,20 @@ class PinnedMap(Generic[K, V]):
                     yield from self._walk()
                     return
                 raise
-            for index in range(done):
-                yield (
-                    keys[index * size : (index + 1) * size],
-                    values[index * self._value.SIZE : (index + 1) * self._value.SIZE],
-                )
+            if done:
+                yield keys, values
             if following is None:
                 return
             cursor = following
+
+    def _raw_items(self) -> Iterator[tuple[bytes, bytes]]:
+        key_size, value_size = self._key.SIZE, self._value.SIZE
+        for keys, values in self.batches():
+            for index in range(len(keys) // key_size):
+                yield (
+                    keys[index * key_size : (index + 1) * key_size],
+                    values[index * value_size : (index + 1) * value_size],
+                )
 
     def _walk(self) -> Iterator[tuple[bytes, bytes]]:
         key = syscall.map_next_key(self.fd, None, self._key.SIZE)
@@ -136,7 +147,7 @@ class PinnedMap(Generic[K, V]):
 
 
 def _check(spec: MapSpec[K, V], path: Path, info: syscall.MapInfo) -> None:
-    wanted = (int(spec.kind), spec.key.SIZE, spec.value.SIZE, spec.max_entries, spec.flags)
+    wanted = (int(spec.kind), spec.key_size, spec.value_size, spec.max_entries, spec.flags)
     found = (info.kind, info.key_size, info.value_size, info.max_entries, info.flags)
     if wanted != found:
         raise MapMismatch(

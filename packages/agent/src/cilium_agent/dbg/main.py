@@ -13,7 +13,7 @@ from typing import Any
 from cilium_agent.dbg import lists, status
 from cilium_agent.dbg.client import DEFAULT_SOCKET, Unreachable, get
 
-ENDPOINTS = "cilium_lxc_v1"
+ENDPOINTS = "cilium_lxc_v2"
 IPCACHE = "cilium_ipcache_v1"
 TUNNELS = "cilium_tunnel_v1"
 SERVICES = "cilium_lb_services_v1"

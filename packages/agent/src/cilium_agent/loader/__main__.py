@@ -26,7 +26,16 @@ from cilium_core.layouts.datapath import ALL_MAPS
 
 _SCHED_CLS = 3
 _CGROUP_SOCK_ADDR = 18
-STAGES = ("translate", "deliver")  # by their numbers in lib/calls.h
+STAGES = (  # by their numbers in lib/calls.h
+    "fragment",
+    "egress",
+    "translate",
+    "ingress",
+    "related",
+    "judge",
+    "deliver",
+    "drop_packet",
+)
 ENTRIES = ("from_container", "from_overlay", "from_host")
 SOCKETS = {
     "sock4_connect": syscall.AttachType.CGROUP_INET4_CONNECT,

@@ -19,7 +19,7 @@ from cilium_agent.datapath.store import MapStore
 from cilium_agent.metrics.reasons import FIRST_DROP_REASON, reason_text
 from cilium_agent.state import VERSION, AgentState
 from cilium_core.identity import Reserved
-from cilium_core.layouts.datapath import MapSpec
+from cilium_core.layouts.spec import MapSpec
 
 _DIRECTIONS = {1: "INGRESS", 2: "EGRESS"}
 
