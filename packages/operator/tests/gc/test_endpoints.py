@@ -17,7 +17,7 @@ ENDPOINTS = "/apis/cilium.io/v2/ciliumendpoints"
 
 
 class Cluster:
-    """Endpoints and pods; answers field selectors of the form `path!=value,…` as the server does."""
+    """Endpoints and pods; knows field selectors of the form `path!=value,…`."""
 
     def __init__(self) -> None:
         self.objects: dict[str, list[dict[str, Any]]] = {ENDPOINTS: [], "/api/v1/pods": []}

@@ -91,6 +91,8 @@ class AgentCollector(Collector):
         for scope, informer in self._state.informers.items():
             for action, count in informer.events.items():
                 events.add_metric([scope, action, "success"], count)
+            for action, count in informer.faults.items():
+                events.add_metric([scope, action, "failed"], count)
             if informer.last_event:
                 last.add_metric(["k8s", scope, ""], informer.last_event)
         yield events
