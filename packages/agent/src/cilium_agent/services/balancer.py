@@ -125,8 +125,8 @@ class Balancer:
         refused = self._write(touched)
         if self._unswept and self._may_delete:
             self._sweep()
-        for error in (*errors.values(), *refused):
-            raise error
+        for failure in (*errors.values(), *refused):
+            raise failure
 
     def prune(self) -> None:
         """Allow removals and remove whatever no service stands for. Raises as `flush`."""
