@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import IPv4Network
@@ -111,12 +112,25 @@ def test_another_layout_is_refused_and_named(open_map: Opener) -> None:
         open_map(replace(SLOTS, key=IpcacheKey))
 
 
-def test_a_full_map_is_an_error_and_not_shadowed(open_map: Opener) -> None:
-    table = Table(open_map(replace(SLOTS, name="small", max_entries=4)))
-    with pytest.raises(KernelError, match=r"errno (7|28)"):
-        table.upsert(slots(0, 5))
-    assert not table.current
-    assert table.adopt() == 4
+@pytest.mark.parametrize("spec", [SLOTS, IPCACHE], ids=["hash", "trie"])
+def test_a_full_map_takes_what_it_has_room_for_and_is_shadowed_truly(
+    open_map: Opener, spec: MapSpec[Any, Any]
+) -> None:
+    kernel = open_map(replace(spec, max_entries=50))
+    rows: dict[Any, Any] = dict(slots(0, 60)) if spec is SLOTS else prefixes(60)
+    keys = list(rows)
+    old = {keys[55]: next(iter(rows.values()))}
+    table = Table(kernel)
+    table.upsert(old)
+    with pytest.raises(KernelError) as raised:
+        table.upsert(rows)
+    assert raised.value.errno in (errno.E2BIG, errno.ENOSPC)
+    assert dict(table.current) == dict(kernel.items())
+    assert len(table.current) == 50
+    assert table.current[keys[55]] == rows[keys[55]], "what is there already needs no room"
+    table.delete(list(table.current)[:10])
+    table.upsert({key: rows[key] for key in list(rows)[:49] if key not in table.current})
+    assert dict(table.current) == dict(kernel.items())
 
 
 def test_only_differences_are_counted(open_map: Opener) -> None:

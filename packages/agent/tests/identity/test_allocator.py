@@ -10,7 +10,7 @@ import pytest
 from fake_api import FakeApi, eventually, serving
 
 from cilium_agent.errors import IdentitiesExhausted
-from cilium_agent.identity import allocator as module
+from cilium_agent.identity import index as module
 from cilium_agent.identity.allocator import PATH, Allocator
 from cilium_core.crds.models import CiliumIdentity, ObjectMeta
 from cilium_core.identity import MAX_CLUSTER_IDENTITY, MIN_CLUSTER_IDENTITY

@@ -8,7 +8,7 @@ from typing import Any
 
 from cilium_agent.k8s.objects import NodeObject
 from cilium_agent.model import Endpoint, RemoteNode
-from cilium_agent.nodes.own import INTERNAL_IP
+from cilium_agent.nodes.fields import INTERNAL_IP
 from cilium_agent.state import AgentState
 from cilium_core.addresses import UNSPECIFIED, unpack_address
 from cilium_core.identity import Reserved

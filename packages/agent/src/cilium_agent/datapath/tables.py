@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Generic, NamedTuple, TypeVar
 
 from cilium_agent.datapath.maps import PinnedMap
+from cilium_core.layouts.datapath import MapKind
 from cilium_core.layouts.record import Record
 
 K = TypeVar("K", bound=Record)
@@ -56,14 +57,23 @@ class Table(Generic[K, V]):
         return changes._replace(removed=removed.removed)
 
     def upsert(self, rows: Mapping[K, V]) -> Changes:
-        """Write the rows that the kernel does not hold like this. On error none is shadowed."""
-        different = {key: row for key, row in rows.items() if self._rows.get(key) != row}
+        """Write the rows that the kernel does not hold like this.
+
+        Those that it has in another form go first: they find room in a map that is full. On an
+        error the shadow is what the kernel took of them.
+        """
+        changed = {k: v for k, v in rows.items() if k in self._rows and self._rows[k] != v}
+        added = {k: v for k, v in rows.items() if k not in self._rows}
+        different = changed | added
         if not different:
             return Changes()
-        added = sum(key not in self._rows for key in different)
-        self.kernel.update_many(different)
+        try:
+            self.kernel.update_many(different)
+        except Exception:
+            self._look_again(different)
+            raise
         self._rows.update(different)
-        return Changes(added=added, changed=len(different) - added)
+        return Changes(added=len(added), changed=len(changed))
 
     def delete(self, keys: Iterable[K]) -> Changes:
         """Remove rows; unknown keys are ignored."""
@@ -72,3 +82,14 @@ class Table(Generic[K, V]):
         for key in known:
             del self._rows[key]
         return Changes(removed=len(known))
+
+    def _look_again(self, keys: Iterable[K]) -> None:
+        if self.kernel.spec.kind is MapKind.LPM_TRIE:
+            self.adopt()  # a look-up finds the covering prefix, not the key
+            return
+        for key in keys:
+            row = self.kernel.lookup(key)
+            if row is not None:
+                self._rows[key] = row
+            else:
+                self._rows.pop(key, None)

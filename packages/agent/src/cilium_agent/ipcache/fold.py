@@ -78,6 +78,10 @@ class PrefixFold:
         dirty, self._dirty = self._dirty, set()
         return dirty
 
+    def mark_dirty(self, prefixes: set[Network]) -> None:
+        """Have the prefixes taken again (they could not be written)."""
+        self._dirty |= prefixes
+
     def rows(self) -> Iterator[tuple[Network, Metadata]]:
         """Yield every prefix with its row."""
         for prefix in self._statements:

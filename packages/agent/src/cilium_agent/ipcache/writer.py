@@ -3,7 +3,9 @@
 
 Rows of local endpoints are the endpoint side's (written before a pod starts, removed with it);
 `is_local` tells them apart, so that neither side deletes the other's. Until `prune`, which the
-daemon calls once every list is in and endpoints are restored, nothing is deleted. Event loop only.
+daemon calls once every list is in and endpoints are restored, nothing is deleted. What the table
+refuses (a map may be full) is tried again by the next `flush`; deletions, which make room, are
+done all the same. Event loop only.
 """
 
 from __future__ import annotations
@@ -38,10 +40,11 @@ class IpcacheWriter:
         self._may_delete = False
 
     def flush(self) -> None:
-        """Write what changed since the last call."""
+        """Write what changed since the last call. Raises what the table raises."""
         rows: dict[IpcacheKey, IpcacheInfo] = {}
         gone: list[IpcacheKey] = []
-        for prefix in self.fold.take_dirty():
+        dirty = self.fold.take_dirty()
+        for prefix in dirty:
             key = key_of(prefix)
             if self._local(key):
                 continue
@@ -50,16 +53,24 @@ class IpcacheWriter:
                 rows[key] = row_of(winner)
             elif self._may_delete:
                 gone.append(key)
-        self._table.upsert(rows)
-        self._table.delete(gone)
+        try:
+            try:
+                self._table.upsert(rows)
+            finally:
+                self._table.delete(gone)
+        except BaseException:
+            self.fold.mark_dirty(dirty)
+            raise
 
     def prune(self) -> int:
         """Allow deletions and remove rows that nothing stands for; return their number."""
         self._may_delete = True
-        self.flush()
         wanted = {key_of(prefix) for prefix, _ in self.fold.rows()}
         stale = [key for key in self._table.current if key not in wanted and not self._local(key)]
-        self._table.delete(stale)
+        try:
+            self.flush()
+        finally:
+            self._table.delete(stale)
         return len(stale)
 
     def entries(self) -> list[tuple[Network, IpcacheInfo]]:
