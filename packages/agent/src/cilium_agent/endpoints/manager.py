@@ -252,7 +252,7 @@ class EndpointManager:
         self.table.put(endpoint)
         await self.store.put(endpoint)
         await self.datapath.delete(endpoint)
-        await self.links.remove(name)
+        await self.links.remove(name, endpoint.host_ifindex)
         self.objects.withdraw(endpoint)
         await self.store.delete(name)
         self.pool.release(name)
