@@ -60,6 +60,7 @@ from cilium_agent.relabel import Relabeller
 from cilium_agent.services.balancer import Balancer
 from cilium_agent.state import AgentState, Outcome
 from cilium_agent.storage.store import EndpointStore
+from cilium_core.addresses import unpack_address
 from cilium_core.errors import CiliumError
 from cilium_core.labels import LabelFilter
 from cilium_core.layouts.datapath import EndpointFlag, EndpointKey
@@ -181,7 +182,13 @@ class Agent:
             await self._own.publish()
         state.waiting_for = "pod CIDRs from the operator (CiliumNode.spec.ipam.podCIDRs)"
         networks = await self._pod_networks()
-        router_v4, router_v6 = await router_addresses(*networks)
+        assert state.store is not None
+        taken = {
+            unpack_address(key.addr)
+            for key, row in state.store.endpoints.current.items()
+            if not row.flags & EndpointFlag.HOST
+        }
+        router_v4, router_v6 = await router_addresses(*networks, taken=taken)
         assert router_v4 is None or isinstance(router_v4, IPv4Address)
         assert router_v6 is None or isinstance(router_v6, IPv6Address)
         node_v4, node_v6 = internal_addresses(node)
@@ -272,6 +279,7 @@ class Agent:
         await cni.listen()
         self._exits.push_async_callback(_close_soon, cni)
         await restore(manager, dict(state.store.endpoints.current))
+        await self._host.reach(state.pool.outside)
         return manager, cni
 
     async def _write_tables(

@@ -275,6 +275,7 @@ async def test_a_pod_whose_name_is_too_long_for_its_link_is_found_by_its_uid(
 
 
 OTHER_V4 = {"pod_v4": IPv4Network("10.9.0.0/24"), "router_v4": IPv4Address("10.9.0.1")}
+HALF_V4 = {"pod_v4": IPv4Network("10.0.0.128/25"), "router_v4": IPv4Address("10.0.0.129")}
 OTHER_V6 = {"pod_v6": IPv6Network("fd09::/120"), "router_v6": IPv6Address("fd09::1")}
 
 
@@ -285,14 +286,12 @@ OTHER_V6 = {"pod_v6": IPv6Network("fd09::/120"), "router_v6": IPv6Address("fd09:
         ({"pod_v4": None, "router_v4": None}, {"10.0.0.2"}),
         (OTHER_V4, {"10.0.0.2"}),
         (OTHER_V4 | OTHER_V6, {"10.0.0.2", "fd00::2"}),
-        ({"pod_v4": IPv4Network("10.0.0.0/31")}, {"10.0.0.2"}),
+        (HALF_V4, {"10.0.0.2"}),
     ],
 )
 async def test_a_pod_outlives_a_change_of_the_pod_cidrs(
     tmp_path: Path, namespaces: list[Namespace], change: dict, outside: set[str]
 ) -> None:
-    if change.get("pod_v4") == IPv4Network("10.0.0.0/31"):  # shrunk, the router stays
-        change = {"pod_v4": IPv4Network("10.0.0.128/25"), "router_v4": IPv4Address("10.0.0.129")}
     first, (web,) = await begin(tmp_path / "e.db", namespaces, "web")
     first.pods.pods["default", "next"] = pod("next")
     addressing = replace(ADDRESSING, **change)
@@ -366,20 +365,25 @@ async def test_a_freed_address_is_not_given_out_at_once_by_the_next_agent(
     assert following.endpoint_id == c.endpoint_id + 1
 
 
-async def test_a_link_reused_by_another_pod_is_not_adopted(
-    tmp_path: Path, pod_netns: Namespace
+async def test_a_row_of_an_earlier_link_goes_and_the_link_stays(
+    tmp_path: Path, namespaces: list[Namespace]
 ) -> None:
-    first = await make_agent(tmp_path / "e.db", pod("web"))
-    endpoint = await first.manager.create(attachment(pod_netns.path))
-    await first.manager.store.close()
+    first, (again, foreign) = await begin(tmp_path / "e.db", namespaces, "again", "foreign")
 
     def replace_link(route) -> None:
-        route.link("del", index=endpoint.host_ifindex)
-        route.link("add", ifname=endpoint.host_interface, kind="veth", peer="other")
+        route.link("del", index=foreign.host_ifindex)
+        route.link("add", ifname=foreign.host_interface, kind="veth", peer="other")
 
     await on_node("replace", replace_link)
-    agent = await make_agent(tmp_path / "e.db", pod("web"))
-    report = await restore(agent.manager, {})
-    assert report.adopted == []
-    assert report.removed == [endpoint.endpoint_id]
-    assert await agent.manager.links.present() == []
+    request = attachment(namespaces[0].path, "again", "c0")
+    present = await first.manager.create(request)  # a repeated ADD makes a new link
+    await first.manager.store.put(again)  # and the file is of before it
+    agent = await restarted(first, tmp_path / "e.db")
+    report = await restore(agent.manager, pinned(present))
+    assert report.adopted == [present.endpoint_id]
+    assert report.rebuilt == [present.host_interface]
+    assert sorted(report.removed) == [again.endpoint_id, foreign.endpoint_id]
+    assert report.kept_links == [foreign.host_interface]
+    assert await link_names() == {present.host_interface, foreign.host_interface}
+    assert await agent.manager.store.load() == [replace(present, container_id="", labels={})]
+    assert agent.manager.pool.owners() == {present.host_interface}

@@ -176,6 +176,14 @@ def test_the_router_stays(network: str, present: str | None, expected: str) -> N
     assert pick_router(ip_network(network), held) == ip_address(expected)
 
 
+def test_a_new_router_takes_no_running_pods_address() -> None:
+    network = IPv4Network("10.0.0.0/29")
+    pods = [network[1], network[2]]
+    assert pick_router(network, None, pods) == network[3]
+    assert pick_router(network, network[2], pods) == network[2]
+    assert pick_router(network, None, list(network)) == network[1]
+
+
 def test_a_cidr_too_small_is_named() -> None:
     with pytest.raises(ValueError, match="10.0.0.0/31"):
         pick_router(IPv4Network("10.0.0.0/31"), None)

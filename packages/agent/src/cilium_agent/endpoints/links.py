@@ -96,9 +96,13 @@ class PodLinks:
         what = f"configure {endpoint.interface} of {endpoint.pod_namespace}/{endpoint.pod_name}"
         await in_netns(endpoint.netns, what, lambda route: self._configure(route, endpoint))
 
-    async def remove(self, host_interface: str) -> None:
-        """Delete a pair by its host side; absent is not an error."""
-        await on_node(f"delete {host_interface}", lambda route: _delete(route, host_interface))
+    async def remove(self, host_interface: str, ifindex: int = 0) -> None:
+        """Delete a pair by its host side; absent is not an error.
+
+        With an index only that device, not another one that has its name now.
+        """
+        what = f"delete {host_interface}"
+        await on_node(what, lambda route: _delete(route, host_interface, ifindex))
 
     async def problems(self, endpoint: Endpoint) -> list[str]:
         """Return what is missing of the endpoint's links, addresses and routes; empty when good."""
@@ -261,8 +265,10 @@ def _add(route: IPRoute, request: dict[str, Any], endpoint: Endpoint) -> None:
             ) from again
 
 
-def _delete(route: IPRoute, name: str) -> None:
+def _delete(route: IPRoute, name: str, only: int = 0) -> None:
     for index in route.link_lookup(ifname=name):
+        if only not in (0, index):
+            continue
         try:
             route.link("del", index=index)
         except NetlinkError as error:

@@ -266,7 +266,7 @@ class EndpointManager:
         await self.store.put(endpoint)
         await self.datapath.delete(endpoint)
         self.policy.forget(endpoint.endpoint_id)
-        await self.links.remove(name)
+        await self.links.remove(name, endpoint.host_ifindex)
         self.objects.withdraw(endpoint)
         await self.store.delete(name)
         self.pool.release(name)

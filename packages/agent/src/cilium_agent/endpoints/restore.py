@@ -47,10 +47,9 @@ async def restore(manager: EndpointManager, pinned: Pinned) -> RestoreReport:
     rows = await manager.store.load()
     links = await manager.links.present()
     index_of = {link.name: link.ifindex for link in links}
-    with_row = {row.host_interface for row in rows}
-    rebuilt, unknown = await _rebuild(
-        manager, [link for link in links if link.name not in with_row], pinned
-    )
+    row_of = {row.host_interface: row for row in rows}
+    without_row = [link for link in links if not _tells_of(row_of.get(link.name), link)]
+    rebuilt, unknown = await _rebuild(manager, without_row, pinned)
     candidates = [_located(row, index_of) for row in rows]
     candidates += recovery.numbered(rebuilt, (row.endpoint_id for row in rows))
     # The dead go first, so that a live one finds its address and its number free.
@@ -103,6 +102,14 @@ async def _rebuild(
         else:
             unknown.append((link, end is not None))
     return rebuilt, unknown
+
+
+def _tells_of(row: Endpoint | None, link: HostLink) -> bool:
+    """Tell whether the row is of this very link, not of an earlier one by the same name."""
+    if row is None:
+        return False
+    # Until it is finished a row holds no index and no MAC.
+    return row.state not in FINISHED or (row.host_ifindex, row.node_mac) == (link.ifindex, link.mac)
 
 
 def _located(row: Endpoint, index_of: Mapping[str, int]) -> Endpoint:

@@ -8,7 +8,7 @@ serialised, and none blocks the event loop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
@@ -152,16 +152,19 @@ class HostNetwork:
 
 
 async def router_addresses(
-    pod_v4: IPv4Network | None, pod_v6: IPv6Network | None
+    pod_v4: IPv4Network | None, pod_v6: IPv6Network | None, taken: Collection[Address] = ()
 ) -> tuple[Address | None, Address | None]:
-    """Return the router address of each pod CIDR, the one in use before where there is one."""
+    """Return the router address of each pod CIDR, the one in use before where there is one.
+
+    `taken` are the addresses of pods that run (see `pick_router`).
+    """
     held = await on_node("read cilium_host", lambda r: devices.addresses_of(r, devices.HOST))
 
     def pick(network: Network | None) -> Address | None:
         if network is None:
             return None
         inside = sorted(e.ip for e in held if e.version == network.version and e.ip in network)
-        return pick_router(network, inside[0] if inside else None)
+        return pick_router(network, inside[0] if inside else None, taken)
 
     return pick(pod_v4), pick(pod_v6)
 

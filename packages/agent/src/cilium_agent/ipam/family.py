@@ -8,7 +8,7 @@ out first. Pure state, no locking: the agent's event loop is the only caller.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from cilium_agent.errors import AddressTaken, PoolExhausted
 from cilium_core.addresses import Address, Network
@@ -113,13 +113,17 @@ class FamilyPool:
         return RESERVED_LAST if offset == self._size - 1 else ""
 
 
-def pick_router(network: Network, present: Address | None) -> Address:
-    """Return the router address of a pod CIDR: the one `cilium_host` has, else the first host.
+def pick_router(
+    network: Network, present: Address | None, taken: Collection[Address] = ()
+) -> Address:
+    """Return the router address of a pod CIDR: the one `cilium_host` has, else the first host's.
 
+    `taken` are addresses of pods that run; none of them is picked anew while another is free.
     ValueError when the CIDR is too small to hold a router and one pod.
     """
     if network.num_addresses < 4:
         raise ValueError(f"pod CIDR {network} is too small: a router and one pod need a /30 (/126)")
     if present is not None and present in network and present not in (network[0], network[-1]):
         return present
-    return network[1]
+    hosts = (network[offset] for offset in range(1, network.num_addresses - 1))
+    return next((address for address in hosts if address not in taken), network[1])

@@ -187,6 +187,20 @@ class FragmentInfo(Record):
     pad: U8 = 0
 
 
+@record("number_key")
+class NumberKey(Record):
+    """A number that stands for a content: a peer set's bit, or a resolved policy."""
+
+    number: U32
+
+
+@record("number_info")
+class NumberInfo(Record):
+    """The content's digest, by which a restarted agent finds the same number again."""
+
+    digest: Raw16
+
+
 BITS = MapSpec("cilium_policy_bits_v1", MapKind.HASH, BitsKey, BitsInfo, 1_048_576)
 ROWS = MapSpec("cilium_policy_rows_v1", MapKind.LPM_TRIE, RowKey, RowInfo, 262_144)
 LISTS = MapSpec("cilium_policy_lists_v1", MapKind.HASH, ListKey, ListInfo, 65_536)
@@ -194,3 +208,7 @@ CONNECTIONS = MapSpec("cilium_ct_v1", MapKind.LRU_HASH, ConnectionKey, Connectio
 FRAGMENTS = MapSpec("cilium_frags_v1", MapKind.LRU_HASH, FragmentKey, FragmentInfo, 8192)
 
 POLICY_MAPS: tuple[MapSpec[Any, Any], ...] = (BITS, ROWS, LISTS, CONNECTIONS, FRAGMENTS)
+
+# Python's own memory beside the tables; the programs never look at these.
+PEER_NUMBERS = MapSpec("cilium_policy_peers_v1", MapKind.HASH, NumberKey, NumberInfo, 262_144)
+POLICY_NUMBERS = MapSpec("cilium_policy_ids_v1", MapKind.HASH, NumberKey, NumberInfo, 65_536)
