@@ -19,7 +19,7 @@ static __always_inline int open_connection(struct __sk_buff *skb, struct packet 
 	};
 
 	info.expires = pkt->now + (is_closed(pkt->tcp_flags, 0) ? LIFETIME_TCP_CLOSE
-								 : lifetime(pkt, info.flags));
+								: lifetime(pkt, info.flags));
 	if (connections.update(&pkt->key, &info))
 		return DROP_CONNECTION_FAILED;
 	if (pkt->supersedes) {
@@ -43,8 +43,8 @@ static __always_inline u32 service_of(struct packet *pkt)
 	return known && known->flags & TRANSLATION_SOURCE ? known->service_id : 0;
 }
 
-static __always_inline int keep_connection(struct __sk_buff *skb, struct packet *pkt,
-	const struct endpoint_info *own, u32 peer)
+static __always_inline int keep_connection(
+	struct __sk_buff *skb, struct packet *pkt, const struct endpoint_info *own, u32 peer)
 {
 	struct connection_info *info;
 
@@ -113,7 +113,6 @@ int judge(struct __sk_buff *skb)
 	if (!pkt)
 		return TC_ACT_SHOT;
 	if (pkt->direction == DIRECTION_EGRESS)
-		return judge_for(
-			skb, pkt, &pkt->source, pkt->target_identity, DIRECTION_EGRESS);
+		return judge_for(skb, pkt, &pkt->source, pkt->target_identity, DIRECTION_EGRESS);
 	return judge_for(skb, pkt, &pkt->target, pkt->source_identity, DIRECTION_INGRESS);
 }

@@ -118,6 +118,6 @@ int related(struct __sk_buff *skb)
 		return pass(skb, pkt);
 	}
 	pkt->state = STATE_NEW;
-	calls.call(skb, CALL_JUDGE);
+	go(skb, CALL_JUDGE);
 	return drop_unparsed(skb, DROP_MISSED_TAIL_CALL, pkt->direction);
 }

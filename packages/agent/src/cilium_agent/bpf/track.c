@@ -6,9 +6,9 @@
 static __always_inline int pass(struct __sk_buff *skb, struct packet *pkt)
 {
 	if (pkt->direction == DIRECTION_EGRESS && to_pod(pkt))
-		calls.call(skb, CALL_INGRESS);
+		go(skb, CALL_INGRESS);
 	else
-		calls.call(skb, CALL_DELIVER);
+		go(skb, CALL_DELIVER);
 	return drop_unparsed(skb, DROP_MISSED_TAIL_CALL, pkt->direction);
 }
 
@@ -17,9 +17,8 @@ static __always_inline bool wants_translation(const struct packet *pkt, int know
 {
 	if (!pkt->has_ports || pkt->translated || pkt->state == STATE_REPLY)
 		return false;
-	return known == TRACK_NEW ||
-	       (!to_pod(pkt) &&
-		       find_service(&pkt->tuple.daddr, pkt->tuple.dport, pkt->tuple.proto));
+	return known == TRACK_NEW || (!to_pod(pkt) && find_service(&pkt->tuple.daddr,
+							      pkt->tuple.dport, pkt->tuple.proto));
 }
 
 int egress(struct __sk_buff *skb)
@@ -32,18 +31,18 @@ int egress(struct __sk_buff *skb)
 	locate(pkt);
 	start_judging(pkt, DIRECTION_EGRESS);
 	if (pkt->icmp >= ICMP_ERROR) {
-		calls.call(skb, CALL_RELATED);
+		go(skb, CALL_RELATED);
 		return drop_unparsed(skb, DROP_MISSED_TAIL_CALL, DIRECTION_EGRESS);
 	}
 	known = track(skb, pkt, &pkt->source, pkt->target_identity);
 	if (known == TRACK_ENDED)
 		return drop(skb, pkt, DROP_POLICY, DIRECTION_EGRESS);
 	if (wants_translation(pkt, known))
-		calls.call(skb, CALL_TRANSLATE);
+		go(skb, CALL_TRANSLATE);
 	else if (known == TRACK_PASS)
 		return pass(skb, pkt);
 	else
-		calls.call(skb, CALL_JUDGE);
+		go(skb, CALL_JUDGE);
 	return drop_unparsed(skb, DROP_MISSED_TAIL_CALL, DIRECTION_EGRESS);
 }
 
@@ -56,7 +55,7 @@ int ingress(struct __sk_buff *skb)
 		return TC_ACT_SHOT;
 	start_judging(pkt, DIRECTION_INGRESS);
 	if (pkt->icmp >= ICMP_ERROR) {
-		calls.call(skb, CALL_RELATED);
+		go(skb, CALL_RELATED);
 		return drop_unparsed(skb, DROP_MISSED_TAIL_CALL, DIRECTION_INGRESS);
 	}
 	known = track(skb, pkt, &pkt->target, pkt->source_identity);
@@ -64,6 +63,6 @@ int ingress(struct __sk_buff *skb)
 		return drop(skb, pkt, DROP_POLICY, DIRECTION_INGRESS);
 	if (known == TRACK_PASS)
 		return pass(skb, pkt);
-	calls.call(skb, CALL_JUDGE);
+	go(skb, CALL_JUDGE);
 	return drop_unparsed(skb, DROP_MISSED_TAIL_CALL, DIRECTION_INGRESS);
 }

@@ -121,8 +121,8 @@ int translate(struct __sk_buff *skb)
 		return drop(skb, pkt, reason, DIRECTION_EGRESS);
 	/* A tuple that has not changed is still of no connection. */
 	if (pkt->service_id)
-		calls.call(skb, CALL_EGRESS);
+		go(skb, CALL_EGRESS);
 	else
-		calls.call(skb, CALL_JUDGE);
+		go(skb, CALL_JUDGE);
 	return drop_unparsed(skb, DROP_MISSED_TAIL_CALL, DIRECTION_EGRESS);
 }

@@ -73,17 +73,20 @@ class PinnedMap(Generic[K, V]):
         items = list(entries.items())
         for start in range(0, len(items), _BATCH):
             part = items[start : start + _BATCH]
-            self._write([key.pack() for key, _ in part], [value.pack() for _, value in part])
+            keys = b"".join(key.pack() for key, _ in part)
+            self.update_raw(keys, b"".join(value.pack() for _, value in part))
 
-    def _write(self, keys: list[bytes], values: list[bytes]) -> None:
-        if len(keys) > 1:
+    def update_raw(self, keys: bytes, values: bytes) -> None:
+        """Write entries laid end to end, in order; errors as `update_many`."""
+        count = len(keys) // self._key.SIZE
+        if count > 1:
             try:
-                syscall.map_update_batch(self.fd, b"".join(keys), b"".join(values), len(keys))
+                syscall.map_update_batch(self.fd, keys, values, count)
                 return
             except KernelError as error:
                 if error.errno not in _NO_BATCH:
                     raise
-        for key, value in zip(keys, values, strict=True):
+        for key, value in _pairs(keys, self._key.SIZE, values, self._value.SIZE):
             syscall.map_update(self.fd, key, value)
 
     def delete_many(self, keys: Iterable[K]) -> None:
@@ -123,13 +126,8 @@ class PinnedMap(Generic[K, V]):
             cursor = following
 
     def _raw_items(self) -> Iterator[tuple[bytes, bytes]]:
-        key_size, value_size = self._key.SIZE, self._value.SIZE
         for keys, values in self.batches():
-            for index in range(len(keys) // key_size):
-                yield (
-                    keys[index * key_size : (index + 1) * key_size],
-                    values[index * value_size : (index + 1) * value_size],
-                )
+            yield from _pairs(keys, self._key.SIZE, values, self._value.SIZE)
 
     def _walk(self) -> Iterator[tuple[bytes, bytes]]:
         key = syscall.map_next_key(self.fd, None, self._key.SIZE)
@@ -144,6 +142,16 @@ class PinnedMap(Generic[K, V]):
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+
+def _pairs(
+    keys: bytes, key_size: int, values: bytes, value_size: int
+) -> Iterator[tuple[bytes, bytes]]:
+    for index in range(len(keys) // key_size):
+        yield (
+            keys[index * key_size : (index + 1) * key_size],
+            values[index * value_size : (index + 1) * value_size],
+        )
 
 
 def _check(spec: MapSpec[K, V], path: Path, info: syscall.MapInfo) -> None:

@@ -3,10 +3,10 @@
  * state are bytes of their own (what each has said), so that two CPUs never lose a side's close. */
 #pragma once
 
-#define LIFETIME_TCP	   21600
+#define LIFETIME_TCP       21600
 #define LIFETIME_TCP_SYN   60
 #define LIFETIME_TCP_CLOSE 10
-#define LIFETIME_OTHER	   60
+#define LIFETIME_OTHER     60
 
 /* What the packet's connection asks for. */
 #define TRACK_PASS  0 /* known and current */
@@ -41,13 +41,13 @@ static __always_inline void set_key(struct packet *pkt, u8 direction)
 	struct connection_key *key = &pkt->key;
 
 	if (direction == DIRECTION_EGRESS) {
-		key->local = tuple->saddr;
-		key->peer = tuple->daddr;
+		copy_addr(&key->local, &tuple->saddr);
+		copy_addr(&key->peer, &tuple->daddr);
 		key->local_port = tuple->sport;
 		key->peer_port = tuple->dport;
 	} else {
-		key->local = tuple->daddr;
-		key->peer = tuple->saddr;
+		copy_addr(&key->local, &tuple->daddr);
+		copy_addr(&key->peer, &tuple->saddr);
 		key->local_port = tuple->dport;
 		key->peer_port = tuple->sport;
 	}
@@ -130,43 +130,59 @@ static __always_inline bool is_current(
 	       !(info->flags & CONNECTION_DENIED);
 }
 
-/* Finds the packet's connection: the one that its sender opened, else the one that it answers. */
-static __always_inline int track(
-	struct __sk_buff *skb, struct packet *pkt, const struct endpoint_info *own, u32 peer)
+/* Whether the packet more likely answers: servers have the lower port. Where both sides have opened
+ * a connection with the same ports, either is a good answer. */
+static __always_inline bool looks_like_answer(const struct packet *pkt)
+{
+	if (pkt->icmp)
+		return pkt->icmp == ICMP_ANSWER;
+	return bpf_ntohs(pkt->tuple.sport) < bpf_ntohs(pkt->tuple.dport);
+}
+
+/* Finds the packet's connection: one that its sender opened, or one that it answers. The key's
+ * direction is left as found. An echo request is never an answer, and an answer only goes to a
+ * request: else having asked a peer would let it ask back. */
+static __always_inline struct connection_info *find_either(struct packet *pkt)
 {
 	struct connection_info *info;
 
-	pkt->state = STATE_NEW;
-	if (pkt->icmp != ICMP_ANSWER) {
-		info = find_connection(pkt);
-		if (info && !(opens(pkt) &&
-			      (one_closes(info) || info->flags & CONNECTION_DENIED))) {
-			pkt->state = STATE_ESTABLISHED;
-			pkt->reverse = info->service_id != 0;
-			if (!is_current(info, own, peer))
-				return TRACK_JUDGE;
-			touch(skb, pkt, info, true);
-			return TRACK_PASS;
-		}
-	}
-	/* A request never is an answer, and answers only go to requests: else having asked a peer
-	 * would let it ask back. */
-	if (pkt->icmp == ICMP_REQUEST)
-		return TRACK_NEW;
-	pkt->key.direction = opposite(pkt->direction);
+	if (looks_like_answer(pkt))
+		pkt->key.direction = opposite(pkt->direction);
 	info = find_connection(pkt);
+	if (info || pkt->icmp)
+		return info;
+	pkt->key.direction = opposite(pkt->key.direction);
+	return find_connection(pkt);
+}
+
+static __always_inline int track(
+	struct __sk_buff *skb, struct packet *pkt, const struct endpoint_info *own, u32 peer)
+{
+	struct connection_info *info = find_either(pkt);
+	bool forward = pkt->key.direction == pkt->direction;
+
 	pkt->key.direction = pkt->direction;
+	pkt->state = STATE_NEW;
 	if (!info)
 		return TRACK_NEW;
-	/* A SYN answers nothing but another SYN. */
-	if (opens(pkt) && info->flags & (CONNECTION_SEEN_NON_SYN | CONNECTION_DENIED)) {
-		pkt->supersedes = 1;
-		return TRACK_NEW;
+	if (forward) {
+		if (opens(pkt) && (one_closes(info) || info->flags & CONNECTION_DENIED))
+			return TRACK_NEW;
+		pkt->state = STATE_ESTABLISHED;
+		pkt->reverse = info->service_id != 0;
+		if (!is_current(info, own, peer))
+			return TRACK_JUDGE;
+	} else {
+		/* A SYN answers nothing but another SYN. */
+		if (opens(pkt) && info->flags & (CONNECTION_SEEN_NON_SYN | CONNECTION_DENIED)) {
+			pkt->supersedes = 1;
+			return TRACK_NEW;
+		}
+		if (info->flags & CONNECTION_DENIED)
+			return TRACK_ENDED;
+		pkt->state = STATE_REPLY;
+		pkt->reverse = info->service_id != 0;
 	}
-	if (info->flags & CONNECTION_DENIED)
-		return TRACK_ENDED;
-	pkt->state = STATE_REPLY;
-	pkt->reverse = info->service_id != 0;
-	touch(skb, pkt, info, false);
+	touch(skb, pkt, info, forward);
 	return TRACK_PASS;
 }

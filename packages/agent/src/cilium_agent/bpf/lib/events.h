@@ -82,7 +82,7 @@ static __always_inline int drop_at(
 	pkt->reason = reason;
 	pkt->direction = direction;
 	pkt->line = line;
-	calls.call(skb, CALL_DROP);
+	go(skb, CALL_DROP);
 	return drop_unparsed(skb, reason, direction);
 }
 

@@ -145,8 +145,8 @@ struct bits_info {
 #define ROW_ANY_L7    4
 
 #define PREFIX_DIRECTION 40
-#define PREFIX_PROTOCOL	 48
-#define PREFIX_PORT	 64
+#define PREFIX_PROTOCOL  48
+#define PREFIX_PORT      64
 
 struct row_key {
 	u32 prefixlen;
@@ -188,8 +188,8 @@ struct list_info {
 };
 
 #define CONNECTION_SEEN_NON_SYN 1
-#define CONNECTION_PROXY	8
-#define CONNECTION_DENIED	16
+#define CONNECTION_PROXY        8
+#define CONNECTION_DENIED       16
 
 struct connection_key {
 	struct addr local;
@@ -237,19 +237,19 @@ struct fragment_info {
 	u8 pad;
 };
 
-#define EVENT_DROP	     1
-#define EVENT_TRACE	     4
+#define EVENT_DROP           1
+#define EVENT_TRACE          4
 #define EVENT_POLICY_VERDICT 5
 
 #define OBSERVE_TO_ENDPOINT 0
-#define OBSERVE_TO_HOST	    2
+#define OBSERVE_TO_HOST     2
 #define OBSERVE_TO_STACK    3
 #define OBSERVE_TO_OVERLAY  4
 
-#define STATE_NEW	  1
+#define STATE_NEW         1
 #define STATE_ESTABLISHED 2
-#define STATE_REPLY	  3
-#define STATE_RELATED	  4
+#define STATE_REPLY       3
+#define STATE_RELATED     4
 
 #define EVENT_IPV6     1
 #define EVENT_CLOSE    4
@@ -297,7 +297,7 @@ struct event_lost_info {
 	u64 count;
 };
 
-#define CONFIG_EVENTS	      0
+#define CONFIG_EVENTS         0
 #define CONFIG_TRACE_INTERVAL 1
 #define CONFIG_TRACE_FLAGS    2
 

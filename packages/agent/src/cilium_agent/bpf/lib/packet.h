@@ -6,8 +6,8 @@
 #define FAMILY_V6 6
 
 #define ORIGIN_CONTAINER 1
-#define ORIGIN_OVERLAY	 2
-#define ORIGIN_HOST	 3
+#define ORIGIN_OVERLAY   2
+#define ORIGIN_HOST      3
 
 #define FRAGMENT_FIRST 1
 #define FRAGMENT_LATER 2
@@ -30,9 +30,9 @@ struct packet {
 	struct connection_key key;   /* of the endpoint that is judging */
 	struct endpoint_info source; /* the sending pod, if it is one of this node's */
 	struct endpoint_info target; /* whose address it is, if it is one of this node's */
-	struct addr node;	     /* that has the target, unset when the ipcache does not say */
-	struct addr frontend;	     /* through which a pod reaches itself */
-	u64 tx_packets;		     /* of the connection, for the trace event */
+	struct addr node;            /* that has the target, unset when the ipcache does not say */
+	struct addr frontend;        /* through which a pod reaches itself */
+	u64 tx_packets;              /* of the connection, for the trace event */
 	u64 rx_packets;
 	u32 fragment_ident;
 	u32 now; /* seconds */
@@ -81,6 +81,17 @@ static __always_inline struct packet *packet_scratch(void)
 	return scratch.lookup(&zero);
 }
 
+/* Of the monotonic clock. The tick counter, which starts five minutes below 2^32, is read without
+ * a call. */
+static __always_inline u32 seconds(void)
+{
+#if KERNEL_HZ
+	return (bpf_jiffies64() - ((1ULL << 32) - 300 * KERNEL_HZ)) / KERNEL_HZ;
+#else
+	return bpf_ktime_get_coarse_ns() / 1000000000;
+#endif
+}
+
 static __always_inline void forget(struct endpoint_info *info)
 {
 	info->endpoint_id = 0;
@@ -100,7 +111,7 @@ static __always_inline void begin(struct packet *pkt, u8 origin, u8 direction)
 	forget(&pkt->target);
 	pkt->origin = origin;
 	pkt->direction = direction;
-	pkt->now = bpf_ktime_get_coarse_ns() / 1000000000;
+	pkt->now = seconds();
 }
 
 static __always_inline u8 direction_of(const struct packet *pkt)
@@ -108,12 +119,19 @@ static __always_inline u8 direction_of(const struct packet *pkt)
 	return pkt->origin == ORIGIN_OVERLAY ? DIRECTION_INGRESS : DIRECTION_EGRESS;
 }
 
+/* Addresses move in two halves: a load that spans two stores waits for both to reach the cache. */
+typedef u64 __attribute__((may_alias)) half;
+
+static __always_inline void copy_addr(void *to, const void *from)
+{
+	((half *)to)[0] = ((const half *)from)[0];
+	((half *)to)[1] = ((const half *)from)[1];
+}
+
 static __always_inline void map_v4(struct addr *addr, __be32 v4)
 {
-	addr->w[0] = 0;
-	addr->w[1] = 0;
-	addr->w[2] = bpf_htonl(0xffff);
-	addr->w[3] = v4;
+	((half *)addr)[0] = 0;
+	((half *)addr)[1] = (u64)v4 << 32 | bpf_htonl(0xffff);
 }
 
 static __always_inline bool is_mapped_v4(const struct addr *addr)
@@ -123,12 +141,13 @@ static __always_inline bool is_mapped_v4(const struct addr *addr)
 
 static __always_inline bool is_unset(const struct addr *addr)
 {
-	return !(addr->w[0] | addr->w[1] | addr->w[2] | addr->w[3]);
+	return !(((const half *)addr)[0] | ((const half *)addr)[1]);
 }
 
 static __always_inline bool same_addr(const struct addr *a, const struct addr *b)
 {
-	return a->w[0] == b->w[0] && a->w[1] == b->w[1] && a->w[2] == b->w[2] && a->w[3] == b->w[3];
+	return ((const half *)a)[0] == ((const half *)b)[0] &&
+	       ((const half *)a)[1] == ((const half *)b)[1];
 }
 
 /* The target is a pod of this node, and not the node itself. */

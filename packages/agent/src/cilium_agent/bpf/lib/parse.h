@@ -8,18 +8,27 @@
 #define NEXT_FRAGMENT         44
 #define NEXT_AUTH             51
 #define NEXT_DESTINATION      60
-#define SCTP_HEADER	      12
+#define SCTP_HEADER           12
+#define OFFSET_MASK           0x3fff /* bounds what the verifier must believe of an offset */
 
 static __always_inline int parse_tcp(struct __sk_buff *skb, struct packet *pkt)
 {
-	u8 head[14]; /* as far as the flags */
+	void *data = (void *)(long)skb->data;
+	struct tcphdr *tcp = data + (pkt->l4_offset & OFFSET_MASK);
 
-	if (pkt->l4_offset + sizeof(struct tcphdr) > pkt->end ||
-		bpf_skb_load_bytes(skb, pkt->l4_offset, head, sizeof(head)))
+	if (pkt->l4_offset + sizeof(*tcp) > pkt->end)
 		return DROP_INVALID_L4_HEADER;
-	/* sport and dport lie together in the tuple as in the header */
-	__builtin_memcpy(&pkt->tuple.sport, head, 4);
-	pkt->tcp_flags = head[13];
+	if ((void *)(tcp + 1) > (void *)(long)skb->data_end) {
+		if (bpf_skb_pull_data(skb, pkt->l4_offset + sizeof(*tcp)))
+			return DROP_INVALID_L4_HEADER;
+		data = (void *)(long)skb->data;
+		tcp = data + (pkt->l4_offset & OFFSET_MASK);
+		if ((void *)(tcp + 1) > (void *)(long)skb->data_end)
+			return DROP_INVALID_L4_HEADER;
+	}
+	pkt->tuple.sport = tcp->source;
+	pkt->tuple.dport = tcp->dest;
+	pkt->tcp_flags = ((u8 *)tcp)[13];
 	pkt->has_ports = 1;
 	return 0;
 }
@@ -180,8 +189,8 @@ static __always_inline int parse_v6(struct __sk_buff *skb, struct packet *pkt)
 	/* Here too a zero length stands for what does not fit, when there are segments. */
 	if (ip->payload_len == 0 && skb->gso_size)
 		pkt->end = skb->len;
-	__builtin_memcpy(&pkt->tuple.saddr, &ip->saddr, sizeof(pkt->tuple.saddr));
-	__builtin_memcpy(&pkt->tuple.daddr, &ip->daddr, sizeof(pkt->tuple.daddr));
+	copy_addr(&pkt->tuple.saddr, &ip->saddr);
+	copy_addr(&pkt->tuple.daddr, &ip->daddr);
 	pkt->family = FAMILY_V6;
 	/* A mapped address on the wire would pass for an IPv4 one in every map. */
 	if (is_mapped_v4(&pkt->tuple.saddr) || is_mapped_v4(&pkt->tuple.daddr))

@@ -8,11 +8,11 @@
 #define FOUND_L7      2
 
 /* cilium_core.layouts.events.MatchType */
-#define MATCH_L3_ONLY	 1
-#define MATCH_L3_L4	 2
-#define MATCH_L4_ONLY	 3
-#define MATCH_ALL	 4
-#define MATCH_L3_PROTO	 5
+#define MATCH_L3_ONLY    1
+#define MATCH_L3_L4      2
+#define MATCH_L4_ONLY    3
+#define MATCH_ALL        4
+#define MATCH_L3_PROTO   5
 #define MATCH_PROTO_ONLY 6
 
 /* Keeps a loop's counter as written: clang would otherwise count in another form, of which the

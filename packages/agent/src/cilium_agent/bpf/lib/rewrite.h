@@ -26,8 +26,7 @@ static __always_inline int rewrite(
 		if (bpf_l4_csum_replace(skb, checksum, *old_port, port, flags | 2))
 			return DROP_L4_CHECKSUM;
 		/* Both transports begin with source and destination port. */
-		if (bpf_skb_store_bytes(
-			    skb, l4 + (side == SIDE_SOURCE ? 0 : 2), &port, 2, 0))
+		if (bpf_skb_store_bytes(skb, l4 + (side == SIDE_SOURCE ? 0 : 2), &port, 2, 0))
 			return DROP_WRITE;
 	}
 	if (pkt->family == FAMILY_V4) {

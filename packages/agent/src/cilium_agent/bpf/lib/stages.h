@@ -6,13 +6,13 @@
 static __always_inline int to_first_policy(struct __sk_buff *skb, struct packet *pkt)
 {
 	if (pkt->origin == ORIGIN_CONTAINER) {
-		calls.call(skb, CALL_EGRESS);
+		go(skb, CALL_EGRESS);
 	} else {
 		locate(pkt);
 		if (to_pod(pkt))
-			calls.call(skb, CALL_INGRESS);
+			go(skb, CALL_INGRESS);
 		else
-			calls.call(skb, CALL_DELIVER);
+			go(skb, CALL_DELIVER);
 	}
 	return drop_unparsed(skb, DROP_MISSED_TAIL_CALL, pkt->direction);
 }
@@ -21,6 +21,6 @@ static __always_inline int first_stage(struct __sk_buff *skb, struct packet *pkt
 {
 	if (!pkt->fragment)
 		return to_first_policy(skb, pkt);
-	calls.call(skb, CALL_FRAGMENT);
+	go(skb, CALL_FRAGMENT);
 	return drop_unparsed(skb, DROP_MISSED_TAIL_CALL, pkt->direction);
 }
