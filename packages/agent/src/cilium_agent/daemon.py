@@ -28,7 +28,7 @@ from cilium_agent.cni.server import CniServer
 from cilium_agent.config import Settings
 from cilium_agent.datapath.attach import Attachments
 from cilium_agent.datapath.endpoints import KernelEndpoints
-from cilium_agent.datapath.policy import KernelPolicy
+from cilium_agent.datapath.enforcement import PolicyMaps
 from cilium_agent.datapath.programs import ensure_programs
 from cilium_agent.datapath.store import MapStore
 from cilium_agent.endpoints.links import LinkSettings, PodLinks
@@ -141,7 +141,7 @@ class Agent:
         ipcache = IpcacheWriter(store.ipcache, lambda raw: _is_pod(store, raw))
         prefixes = IpcachePrefixes(ipcache)
         labels = PrefixLabels(dual_stack=settings.enable_ipv4 and settings.enable_ipv6)
-        keeper = PolicyKeeper(KernelPolicy(store), prefixes, CidrIdentities(labels))
+        keeper = PolicyKeeper(PolicyMaps(store), prefixes, CidrIdentities(labels))
         keeper.adopt(prefixes.known())
         families = tuple(
             f for f, on in ((4, settings.enable_ipv4), (6, settings.enable_ipv6)) if on

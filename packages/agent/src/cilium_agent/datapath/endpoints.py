@@ -8,7 +8,7 @@ be large, goes to a thread.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -37,29 +37,51 @@ class Enforcement(NamedTuple):
 
 
 NOTHING_ENFORCED = Enforcement()
+UNKNOWN_POLICY = (1 << 32) - 1  # never given out: without rows, so everything is a drop
 
 
 class KernelEndpoints:
     """Writes endpoints and the node's own addresses into the endpoint map and the ipcache."""
 
-    def __init__(self, store: MapStore, attachments: Attachments) -> None:
-        """Use the store's tables; `attachments` carries the generation in force."""
+    def __init__(
+        self,
+        store: MapStore,
+        attachments: Attachments,
+        assigned: Callable[[int], tuple[int, int] | None] = lambda _endpoint_id: None,
+    ) -> None:
+        """Use the store's tables; `attachments` carries the generation in force.
+
+        `assigned` says which policy number and revision an endpoint has, None for not known.
+        """
         self._store = store
+        self._assigned = assigned
         self.attachments = attachments  # replaced by the owner when a new generation is loaded
 
     async def attach(self, endpoint: Endpoint) -> None:
         """Put `from_container` on the endpoint's host-side device (again is harmless)."""
         self.attachments.attach_container(endpoint.host_ifindex)
 
-    async def upsert(self, endpoint: Endpoint, enforcement: Enforcement | None = None) -> None:
+    async def upsert(self, endpoint: Endpoint) -> None:
         """Write ipcache first, so that no packet of the endpoint meets an unknown identity.
 
-        Without an `enforcement` the endpoint goes on with the one that it has.
+        An endpoint without an assigned policy goes on with the one that it has.
         """
+        assigned = self._assigned(endpoint.endpoint_id)
+        enforcement = Enforcement(*assigned) if assigned else self._enforcement_of(endpoint)
         self._store.ipcache.upsert(ipcache_rows(endpoint))
-        self._store.endpoints.upsert(
-            endpoint_rows(endpoint, enforcement or self._enforcement_of(endpoint))
-        )
+        self._store.endpoints.upsert(endpoint_rows(endpoint, enforcement))
+
+    def point(self) -> list[int]:
+        """Have every endpoint in the kernel enforce what it is assigned; return their ids.
+
+        One that nobody knows the policy of is cut off: its number has no rows.
+        """
+        wanted = {}
+        for endpoint_id, present in self.enforced().items():
+            assigned = self._assigned(endpoint_id) or (UNKNOWN_POLICY, present.revision + 1)
+            wanted[endpoint_id] = Enforcement(*assigned)
+        self.enforce(wanted)
+        return list(wanted)
 
     def enforce(self, wanted: Mapping[int, Enforcement]) -> None:
         """Put policies in force, by endpoint id, in one batch; ids that are gone are ignored.

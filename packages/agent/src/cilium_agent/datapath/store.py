@@ -37,6 +37,8 @@ class MapStore:
         self.policy_bits = PinnedMap.open_or_create(policy.BITS, directory)
         self.policy_rows = PinnedMap.open_or_create(policy.ROWS, directory)
         self.policy_lists = PinnedMap.open_or_create(policy.LISTS, directory)
+        self.peer_numbers = PinnedMap.open_or_create(policy.PEER_NUMBERS, directory)
+        self.policy_numbers = PinnedMap.open_or_create(policy.POLICY_NUMBERS, directory)
         self.connections = PinnedMap.open_or_create(policy.CONNECTIONS, directory)
         self.fragments = PinnedMap.open_or_create(policy.FRAGMENTS, directory)
         self.events = PinnedMap.open_or_create(events.EVENTS, directory)
@@ -66,6 +68,8 @@ class MapStore:
             self.policy_bits,
             self.policy_rows,
             self.policy_lists,
+            self.peer_numbers,
+            self.policy_numbers,
             self.connections,
             self.fragments,
             self.events,

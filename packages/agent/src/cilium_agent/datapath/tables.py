@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import Generic, NamedTuple, TypeVar
 
 from cilium_agent.datapath.maps import PinnedMap
-from cilium_core.layouts.datapath import MapKind
 from cilium_core.layouts.record import Record
+from cilium_core.layouts.spec import MapKind
 
 K = TypeVar("K", bound=Record)
 V = TypeVar("V", bound=Record)

@@ -24,7 +24,7 @@ from cilium_core.identity import Reserved
 from cilium_core.labels import LabelSet
 from cilium_core.policy import named_ports
 from cilium_core.policy.engine import Engine
-from cilium_core.policy.plan import BitWrites, RowWrites, apply, difference, plan
+from cilium_core.policy.plan import difference, plan
 from cilium_core.policy.rules import Direction, Policy
 from cilium_core.policy.tables import Step, Tables
 
@@ -34,27 +34,25 @@ FIRST_WAIT = 0.2
 LONGEST_WAIT = 10.0
 
 
-class Recorded(NamedTuple):
-    """What the kernel's side holds at start: tables, records of numbers, the last revision."""
-
-    tables: Tables
-    bits: Mapping[int, bytes]
-    policies: Mapping[int, bytes]
-    revision: int
-
-
 class PolicyKernel(Protocol):
     """The policy maps. Calls return when the kernel has it, or raise and may have done a part."""
 
-    def read(self) -> Recorded:
-        """Read everything back."""
+    @property
+    def tables(self) -> Tables:
+        """What the kernel's tables hold, whatever became of the last `apply`."""
+
+    def records(self) -> tuple[Mapping[int, bytes], Mapping[int, bytes]]:
+        """Return which content the numbers of bits, and of policies, stand for."""
+
+    def revision(self) -> int:
+        """Return the highest revision that the kernel knows."""
 
     def record(
         self, bits: Mapping[int, bytes | None], policies: Mapping[int, bytes | None]
     ) -> None:
         """Store (None: forget) which content a number stands for."""
 
-    def apply(self, steps: Sequence[Step]) -> None:
+    def apply(self, steps: Sequence[Step]) -> object:
         """Write the steps in their order."""
 
     def set_revision(self, revision: int) -> None:
@@ -89,9 +87,8 @@ class PolicyKeeper:
         self.on_flush: Callable[[], None] = lambda: None
         self._kernel = kernel
         self._prefixes = prefixes
-        self._held = Tables()
         self._revision = 0
-        self._agrees = True  # what the kernel holds is what `_held` says
+        self._agrees = False  # the kernel holds what the engine wanted last
         self._moving: set[int] = set()
         self._nameless: dict[int, int] = {}
         self._wanted: set[Network] = set()
@@ -107,10 +104,8 @@ class PolicyKeeper:
 
     def adopt(self, numbers: Mapping[Network, int]) -> None:
         """Take over what the kernel holds; `numbers` are the ipcache's local identities."""
-        recorded = self._kernel.read()
-        self._held = recorded.tables
-        self._revision = recorded.revision
-        self.engine.adopt(recorded.bits, recorded.policies, recorded.revision)
+        self._revision = self._kernel.revision()
+        self.engine.adopt(*self._kernel.records(), self._revision)
         self.cidrs.adopt(numbers)
 
     def set_identity(self, number: int, labels: LabelSet | None) -> None:
@@ -198,7 +193,6 @@ class PolicyKeeper:
         self._nameless.clear()
         self._number_prefixes(self._wanted | self.cidrs.numbers.keys())
         self.engine.adopted_all()
-        self._agrees = False
         self._write()
         self._prefixes.show(dict(self.cidrs.numbers))
         self._started = True
@@ -250,29 +244,21 @@ class PolicyKeeper:
     def _write(self) -> None:
         now = time.monotonic()
         changes = self.engine.take(now)
-        if not self._agrees:
-            self._held = self._kernel.read().tables
-        steps = plan(
-            self._held,
-            *((changes.rows, changes.bits) if self._agrees else self._difference()),
-        )
-        self._agrees = False  # until all is through: a part may have been written
+        held = self._kernel.tables
+        rows, bits = changes.rows, changes.bits
+        wanted = (rows, bits) if self._agrees else difference(held, self.engine.tables)
+        self._agrees = False  # until all is through: a part may be written
         try:
             self._kernel.record(changes.bit_records, changes.policy_records)
-            self._kernel.apply(steps)
+            self._kernel.apply(plan(held, *wanted))
             if changes.revision != self._revision:
                 self._kernel.set_revision(changes.revision)
         except BaseException:
             self.engine.failed()
             raise
-        for step in steps:
-            apply(self._held, step)
         self._agrees = True
         self._revision = changes.revision
         self.engine.applied(now)
-
-    def _difference(self) -> tuple[RowWrites, BitWrites]:
-        return difference(self._held, self.engine.tables)
 
     def _set_subject(self, endpoint_id: int, labels: LabelSet) -> None:
         ports = named_ports.parse(labels.get(named_ports.LABEL, ""))
