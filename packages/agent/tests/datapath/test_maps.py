@@ -30,6 +30,7 @@ from cilium_core.layouts.datapath import (
     SlotInfo,
     SlotKey,
 )
+from cilium_core.layouts.policy import PEER_NUMBERS, POLICY_NUMBERS
 from cilium_core.layouts.spec import MapSpec
 
 pytestmark = pytest.mark.root
@@ -168,7 +169,7 @@ def test_kernel_and_shadow_never_part(open_map: Opener, states: list[dict[int, i
 def test_store_opens_every_map_once(bpffs: Path) -> None:
     store = MapStore(bpffs / "store-test")
     pinned = {path.name for path in (bpffs / "store-test").iterdir()}
-    assert pinned == {spec.name for spec in ALL_MAPS}
+    assert pinned == {spec.name for spec in (*ALL_MAPS, PEER_NUMBERS, POLICY_NUMBERS)}
     assert store.metrics.totals() == {}
     store.close()
     for name in pinned:

@@ -34,7 +34,9 @@ WEB = Endpoint(
     state=EndpointState.READY,
 )
 LINK = HostLink(WEB.host_interface, WEB.host_ifindex, WEB.node_mac, alias_of(WEB))
-INFO = EndpointInfo(WEB.host_ifindex, WEB.identity, WEB.endpoint_id, 0, WEB.mac, WEB.node_mac)
+INFO = EndpointInfo(
+    bytes(16), WEB.host_ifindex, WEB.identity, WEB.endpoint_id, 0, WEB.mac, WEB.node_mac
+)
 V4, V6 = (EndpointKey(pack_address(a)) for a in (WEB.ipv4, WEB.ipv6))
 
 

@@ -47,6 +47,7 @@ async def test_pod_and_its_security_labels() -> None:
         watch = asyncio.create_task(watches.namespaces.run())
         assert await waiting == {
             "k8s:app": "web",
+            "k8s:io.cilium.k8s.named-ports": "http=80/TCP",
             "k8s:io.cilium.k8s.namespace.labels.team": "a",
             "k8s:io.cilium.k8s.policy.cluster": "kind",
             "k8s:io.cilium.k8s.policy.serviceaccount": "seller",
