@@ -10,7 +10,6 @@ import asyncio
 import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -27,7 +26,6 @@ from cilium_agent.host.netns import in_netns, on_node
 from cilium_agent.model import DatapathSettings, Endpoint
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("node")]
-POOLS = (ip_network("10.0.0.0/8"), ip_network("fd00::/104"))
 
 
 @dataclass
@@ -78,7 +76,7 @@ async def wired(tmp_path: Path, namespaces: list[Namespace]) -> AsyncIterator[Wi
     root = bpffs / "cilium"
     store = MapStore(root / "maps")
     try:
-        host = await network.HostNetwork(pools=POOLS).setup(ADDRESSING)
+        host = await network.HostNetwork().setup(ADDRESSING)
         programs = await ensure_programs(
             DatapathSettings(
                 host_ifindex=host.host_ifindex,

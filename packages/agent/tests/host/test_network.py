@@ -21,7 +21,7 @@ from cilium_agent.host.netns import node_netns_cookie, on_node
 from cilium_agent.model import RemoteNode
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("node")]
-POOLS = (ip_network("10.0.0.0/8"), ip_network("fd00::/104"))
+NODE, POD, POD_BESIDE = "172.30.0.11", "10.0.0.77", "10.0.0.99"
 
 
 def run(*words: str) -> str:
@@ -67,7 +67,7 @@ async def underlay(node: None) -> None:
 
 @pytest.mark.usefixtures("underlay")
 async def test_setup_makes_everything_and_can_be_repeated() -> None:
-    host = network.HostNetwork(pools=POOLS)
+    host = network.HostNetwork()
     state = await host.setup(ADDRESSING)
     assert (state.underlay.name, state.device_mtu, state.tunnel_mtu) == ("eth0", 1600, 1550)
     assert state.netns_cookie == node_netns_cookie()
@@ -106,10 +106,10 @@ async def test_setup_makes_everything_and_can_be_repeated() -> None:
 @pytest.mark.usefixtures("underlay")
 async def test_routes_to_nodes_survive_a_restart() -> None:
     """Until the other nodes are listed nobody knows that a route is stale."""
-    before = network.HostNetwork(pools=POOLS)
+    before = network.HostNetwork()
     await before.setup(ADDRESSING)
     await before.sync_routes({"node2": remote(2), "node3": remote(3)})
-    after = network.HostNetwork(pools=POOLS)
+    after = network.HostNetwork()
     await after.setup(ADDRESSING)
     assert {"10.0.2.0/24", "10.0.3.0/24", "fd00::300/120"} <= set(host_routes())
     await after.sync_routes({"node2": remote(2)})
@@ -118,7 +118,7 @@ async def test_routes_to_nodes_survive_a_restart() -> None:
 
 @pytest.mark.usefixtures("underlay")
 async def test_routes_follow_the_nodes() -> None:
-    host = network.HostNetwork(pools=POOLS)
+    host = network.HostNetwork()
     await host.sync_routes({"node2": remote(2)})  # before setup: kept for later
     await host.setup(ADDRESSING)
     found = host_routes()
@@ -142,7 +142,7 @@ async def test_routes_follow_the_nodes() -> None:
 
 @pytest.mark.usefixtures("underlay")
 async def test_routes_of_others_are_left_alone() -> None:
-    host = network.HostNetwork(pools=POOLS)
+    host = network.HostNetwork()
     await host.setup(ADDRESSING)
     run("ip", "route", "add", "192.0.2.0/24", "dev", "cilium_host")
     await host.sync_routes({})
@@ -152,7 +152,7 @@ async def test_routes_of_others_are_left_alone() -> None:
 @pytest.mark.usefixtures("underlay")
 async def test_one_family_alone() -> None:
     v4 = replace(ADDRESSING, pod_v6=None, router_v6=None, node_v6=None)
-    host = network.HostNetwork(pools=POOLS[:1])
+    host = network.HostNetwork()
     await host.setup(v4)
     await host.sync_routes({"node2": remote(2)})
     assert set(host_routes()) == {"10.0.0.0/24", "10.0.2.0/24"}
@@ -163,7 +163,7 @@ async def test_one_family_alone() -> None:
 
 @pytest.mark.usefixtures("underlay")
 async def test_what_others_break_is_repaired() -> None:
-    host = network.HostNetwork(pools=POOLS)
+    host = network.HostNetwork()
     before = await host.setup(ADDRESSING)
     await host.sync_routes({"node2": remote(2)})
     wanted = host_routes()
@@ -195,7 +195,7 @@ async def test_what_others_break_is_repaired() -> None:
 @pytest.mark.usefixtures("underlay")
 async def test_cleanup_leaves_nothing() -> None:
     before = ip("link"), ip("route"), ip("-6", "route")
-    host = network.HostNetwork(pools=POOLS)
+    host = network.HostNetwork()
     await host.setup(ADDRESSING)
     await host.sync_routes({"node2": remote(2)})
     await on_node(
@@ -210,7 +210,7 @@ async def test_cleanup_leaves_nothing() -> None:
 
 async def test_an_unknown_node_address_is_named() -> None:
     with pytest.raises(HostError, match="172.30.0.11"):
-        await network.HostNetwork(pools=POOLS).setup(ADDRESSING)
+        await network.HostNetwork().setup(ADDRESSING)
 
 
 @pytest.mark.usefixtures("underlay")
@@ -219,18 +219,52 @@ async def test_a_foreign_device_of_our_name_is_replaced() -> None:
         "foreign",
         lambda r: r.link("add", ifname="cilium_vxlan", kind="vxlan", vxlan_id=7, vxlan_port=4789),
     )
-    await network.HostNetwork(pools=POOLS).setup(ADDRESSING)
+    await network.HostNetwork().setup(ADDRESSING)
     (link,) = ip("-d", "link", "show", "cilium_vxlan")
     assert link["linkinfo"]["info_data"]["external"] is True
 
 
 @pytest.mark.usefixtures("underlay")
-async def test_masquerade_changes_only_what_leaves_the_cluster() -> None:
+@pytest.mark.parametrize(
+    ("native", "target", "seen"),
+    [
+        ((), "172.30.0.99", NODE),
+        ((), "10.9.9.9", NODE),  # outside, though inside the default pool 10.0.0.0/8
+        ((), POD_BESIDE, POD),
+        (("10.9.0.0/16",), "10.9.9.9", POD),
+        (("10.0.0.0/8",), "10.9.9.9", POD),
+        (("10.9.0.0/16",), "10.10.9.9", NODE),
+        (("10.9.0.0/16",), POD_BESIDE, POD),
+    ],
+)
+async def test_masquerade_of_what_leaves_the_node(
+    native: tuple[str, ...], target: str, seen: str
+) -> None:
     """A packet from a pod address through the node: the peer sees the node's address, or not."""
-    host = network.HostNetwork(pools=POOLS)
+    host = network.HostNetwork(native=[ip_network(text) for text in native])
     await host.setup(ADDRESSING)
-    seen = {target: await _source_seen(target) for target in ("172.30.0.99", "10.9.9.9")}
-    assert seen == {"172.30.0.99": "172.30.0.11", "10.9.9.9": "10.0.0.77"}
+    assert await _source_seen(target) == seen
+
+
+@pytest.mark.usefixtures("underlay")
+async def test_masquerade_is_the_same_for_both_families() -> None:
+    host = network.HostNetwork(native=[ip_network("10.9.0.0/16"), ip_network("fd09::/16")])
+    await host.setup(ADDRESSING)
+    lines = run("nft", "list", "table", "inet", "cilium").splitlines()
+    assert {" ".join(line.split()) for line in lines if "saddr" in line} == {
+        "ip saddr 10.0.0.0/24 ip daddr != { 10.0.0.0/24, 10.9.0.0/16 } masquerade",
+        "ip6 saddr fd00::/120 ip6 daddr != { fd00::/120, fd09::/16 } masquerade",
+    }
+
+
+@pytest.mark.usefixtures("underlay")
+async def test_masquerade_on_a_node_inside_the_pod_pool() -> None:
+    """Nodes, API server and databases in 10.0.0.0/8 are the common case."""
+    run("ip", "addr", "add", "10.200.0.11/16", "dev", "eth0")
+    host = network.HostNetwork()
+    await host.setup(replace(ADDRESSING, node_v4=ip_address("10.200.0.11")))
+    await host.sync_routes({"node2": remote(2)})
+    assert await _source_seen("10.200.0.12") == "10.200.0.11"
 
 
 async def _source_seen(target: str) -> str:
@@ -263,7 +297,7 @@ async def _source_seen(target: str) -> str:
         64,
         17,
         0,
-        ip_address("10.0.0.77").packed,
+        ip_address(POD).packed,
         ip_address(target).packed,
     )
     total = sum(struct.unpack("!10H", head))

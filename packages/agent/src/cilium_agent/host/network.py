@@ -45,13 +45,13 @@ class HostNetwork:
     def __init__(
         self,
         *,
-        pools: Sequence[Network],
+        native: Sequence[Network] = (),
         masquerade_ipv4: bool = True,
         masquerade_ipv6: bool = True,
         mtu: int = 0,
     ) -> None:
-        """`pools` are the cluster's pod pools (never masqueraded towards); `mtu` 0 detects it."""
-        self._pools = tuple(pools)
+        """`native` networks can route pod addresses: no masquerade; `mtu` 0 detects it."""
+        self._native = tuple(native)
         self._masquerade_families = (masquerade_ipv4, masquerade_ipv6)
         self._mtu = mtu
         self._masquerade = masquerade.Masquerade()
@@ -71,7 +71,7 @@ class HostNetwork:
             )
             self._addressing, self.state = addressing, state
             await self._write_routes()
-            await self._masquerade.load(addressing, self._pools, *self._masquerade_families)
+            await self._masquerade.load(addressing, self._native, *self._masquerade_families)
             return state
 
     async def sync_routes(self, remote: Mapping[str, RemoteNode]) -> None:
