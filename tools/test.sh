@@ -9,7 +9,7 @@ run() { "$uv" run --no-sync "$@"; }
 step() { printf '\n--- %s (%d min %d s)\n' "$1" $((SECONDS / 60)) $((SECONDS % 60)); }
 
 step "unit and property tests"
-run pytest -q packages charts e2e bench -m "not root and not cluster" -n 2
+run pytest -q packages charts docs e2e bench -m "not root and not cluster" -n 2
 
 if [ "$(id -u)" -ne 0 ]; then
   echo "not root: the namespace and cluster tests did not run; run this as root for all tests" >&2

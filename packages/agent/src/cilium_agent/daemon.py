@@ -86,6 +86,7 @@ class Agent:
             self._client, settings.node_name, self._watches.node, self._watches.ciliumnodes
         )
         self._host = HostNetwork(
+            run_dir=settings.run_dir,
             native=settings.native_routing,
             masquerade_ipv4=settings.masquerade_ipv4,
             masquerade_ipv6=settings.masquerade_ipv6,

@@ -76,7 +76,7 @@ async def wired(tmp_path: Path, namespaces: list[Namespace]) -> AsyncIterator[Wi
     root = bpffs / "cilium"
     store = MapStore(root / "maps")
     try:
-        host = await network.HostNetwork().setup(ADDRESSING)
+        host = await network.HostNetwork(run_dir=tmp_path).setup(ADDRESSING)
         programs = await ensure_programs(
             DatapathSettings(
                 host_ifindex=host.host_ifindex,
