@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from e2e.cluster import (
+    binaries,
     cgroups,
     content,
     control_plane,
@@ -21,7 +22,7 @@ from e2e.cluster import (
     snapshot,
     spec,
 )
-from e2e.cluster.__main__ import parser
+from e2e.cluster.__main__ import main, parser
 from e2e.cluster.errors import ClusterError
 
 HYBRID = """\
@@ -162,8 +163,33 @@ def test_a_missing_tool_of_kind_is_named(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 def test_the_command_line_has_every_command() -> None:
     text = parser().format_help()
-    for command in ("up", "down", "status", "build-images", "load-images", "reboot", "doctor"):
+    for command in (
+        *("up", "down", "status", "build-images", "load-images", "programs", "reboot", "doctor"),
+    ):
         assert command in text
+
+
+def test_programs_are_built_once_and_not_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    built: list[str] = []
+
+    def program(name: str) -> Path:
+        built.append(name)
+        return tmp_path / name
+
+    monkeypatch.setattr(binaries, "hyperkube", lambda progress: program("hyperkube"))
+    monkeypatch.setattr(binaries, "coredns", lambda progress: program("coredns"))
+    monkeypatch.setattr(binaries, "pause", lambda: program("pause"))
+    assert main(["programs"]) == 0
+    assert built == ["hyperkube", "coredns", "pause"]
+    assert "hyperkube is there" in capsys.readouterr().out
+
+
+def test_the_tests_of_a_machine_without_programs_build_them_first() -> None:
+    """The operator's tests want a real API server: without one they would be skipped."""
+    script = (spec.REPOSITORY / "tools/test.sh").read_text()
+    assert script.index("e2e.cluster programs") < script.index('"root and not cluster"')
 
 
 def test_init_scripts_are_valid_shell() -> None:
