@@ -59,7 +59,7 @@ def _set_up() -> Cluster:
         if os.environ.get("AS_IS", "") in ("", "0"):
             cluster.up(nodes=NODES)
             cluster.load_images()
-            system.install(cluster)
+            system.install_by_cli(cluster)
         system.wait_ready(cluster)
         kube = Kube(cluster.kubeconfig, cluster.provider.kubectl_path)
         dns = kube.service_addresses("kube-system", "kube-dns")
