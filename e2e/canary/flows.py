@@ -10,7 +10,15 @@ from dataclasses import asdict, dataclass
 
 from e2e.canary.errors import CanaryError
 
-RATES = {"tcp-held": 10.0, "udp": 10.0, "tcp-new": 2.0, "http": 2.0, "service": 2.0, "dns": 2.0}
+RATES = {
+    "tcp-held": 10.0,
+    "udp": 10.0,
+    "tcp-new": 2.0,
+    "http": 2.0,
+    "service": 2.0,
+    "service-udp": 2.0,
+    "dns": 2.0,
+}
 ECHO_PORT = 7000
 HTTP_PORT = 8080
 
@@ -56,6 +64,7 @@ def plan(
     for address in services:
         family = 6 if ":" in address else 4
         flows.append(Flow("service", "far", family, f"http://{host(address)}:{HTTP_PORT}/"))
+        flows.append(Flow("service-udp", "far", family, f"{host(address)}:{ECHO_PORT}"))
     for address in dns:
         flows.append(Flow("dns", "cluster", 6 if ":" in address else 4, f"{name}@{address}"))
     return flows

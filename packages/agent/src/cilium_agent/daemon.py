@@ -93,7 +93,8 @@ class Agent:
             self._client, settings.node_name, self._watches.node, self._watches.ciliumnodes
         )
         self._host = HostNetwork(
-            pools=settings.pod_pools,
+            run_dir=settings.run_dir,
+            native=settings.native_routing,
             masquerade_ipv4=settings.masquerade_ipv4,
             masquerade_ipv6=settings.masquerade_ipv6,
             mtu=settings.mtu,

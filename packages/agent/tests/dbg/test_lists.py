@@ -61,10 +61,12 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_cleanup_restores_what_was_there(node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def no_devices() -> None:
-        return None
+async def no_devices(run_dir: Path) -> None:
+    """Stand in for the node's devices; the state, with its record of settings, goes last."""
+    assert run_dir == cleanup.RUN_DIR
 
+
+def test_cleanup_restores_what_was_there(node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network, "cleanup", no_devices)
     assert cleanup.cleanup(lambda _line: None) == []
     assert [p.name for p in (node / "net.d").iterdir()] == ["10-other.conf"]
@@ -79,9 +81,6 @@ def test_a_part_that_fails_does_not_stop_the_others(
 ) -> None:
     def refuse(_root: Path) -> None:
         raise OSError("busy")
-
-    async def no_devices() -> None:
-        return None
 
     monkeypatch.setattr(programs, "cleanup", refuse)
     monkeypatch.setattr(network, "cleanup", no_devices)

@@ -16,7 +16,6 @@ from ipaddress import (
     IPv6Address,
     IPv6Network,
     ip_interface,
-    ip_network,
 )
 from pathlib import Path
 
@@ -35,7 +34,6 @@ from cilium_agent.host.netns import in_netns, on_node
 from cilium_agent.model import DatapathSettings, Endpoint
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("node")]
-POOLS = (ip_network("10.0.0.0/8"), ip_network("fd00::/104"))
 
 
 @dataclass
@@ -86,7 +84,7 @@ async def wired(tmp_path: Path, namespaces: list[Namespace]) -> AsyncIterator[Wi
     root = bpffs / "cilium"
     store = MapStore(root / "maps")
     try:
-        host = await network.HostNetwork(pools=POOLS).setup(ADDRESSING)
+        host = await network.HostNetwork(run_dir=tmp_path).setup(ADDRESSING)
         programs = await ensure_programs(
             DatapathSettings(
                 host_ifindex=host.host_ifindex,

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+from pathlib import Path
 
 import structlog
 from pyroute2 import IPRoute
@@ -46,13 +47,18 @@ class HostNetwork:
     def __init__(
         self,
         *,
-        pools: Sequence[Network],
+        run_dir: Path,
+        native: Sequence[Network] = (),
         masquerade_ipv4: bool = True,
         masquerade_ipv6: bool = True,
         mtu: int = 0,
     ) -> None:
-        """`pools` are the cluster's pod pools (never masqueraded towards); `mtu` 0 detects it."""
-        self._pools = tuple(pools)
+        """`native` networks can route pod addresses: no masquerade; `mtu` 0 detects it.
+
+        What is changed of the kernel's settings is noted below `run_dir`, for `cleanup`.
+        """
+        self._record = run_dir / sysctl.RECORD
+        self._native = tuple(native)
         self._masquerade_families = (masquerade_ipv4, masquerade_ipv6)
         self._mtu = mtu
         self._masquerade = masquerade.Masquerade()
@@ -73,7 +79,7 @@ class HostNetwork:
             )
             self._addressing, self.state = addressing, state
             await self._write_routes()
-            await self._masquerade.load(addressing, self._pools, *self._masquerade_families)
+            await self._masquerade.load(addressing, self._native, *self._masquerade_families)
             return state
 
     async def sync_routes(self, remote: Mapping[str, RemoteNode]) -> None:
@@ -128,7 +134,7 @@ class HostNetwork:
         underlay = devices.find_underlay(route, addressing.node_v4, addressing.node_v6)
         mtu = self._mtu or underlay.mtu
         overhead = devices.TUNNEL_OVERHEAD[4 if addressing.node_v4 is not None else 6]
-        sysctl.write_all(sysctl.forwarding(ipv4, ipv6, underlay.name))
+        sysctl.write_recorded(sysctl.forwarding(ipv4, ipv6, underlay.name), self._record)
         devices.ensure_pair(route, mtu, ipv4, ipv6)
         devices.ensure_vxlan(route, mtu, ipv4, ipv6)
         wanted: set[IPv4Interface | IPv6Interface] = set()
@@ -169,8 +175,11 @@ async def router_addresses(
     return pick(pod_v4), pick(pod_v6)
 
 
-async def cleanup() -> None:
-    """Take everything of ours off the node: pods' links, devices with their routes, the table."""
+async def cleanup(run_dir: Path) -> None:
+    """Take everything of ours off the node: pods' links, devices with their routes, the table.
+
+    Reverse path checks that an agent with this run folder turned off are turned on again.
+    """
 
     def links(route: IPRoute) -> None:
         for link in route.get_links():
@@ -179,6 +188,7 @@ async def cleanup() -> None:
             if is_host_interface(name) and is_marked(alias):
                 route.link("del", index=link["index"])
         devices.remove(route)
+        sysctl.restore(run_dir / sysctl.RECORD)
 
     await on_node("remove the node's devices", links)
     await masquerade.remove()
