@@ -27,6 +27,11 @@ NETWORK_POLICIES = (
         lambda s, t, port, proto: not at(t, "x"),
     ),
     Case(
+        "egress without policyTypes turns default deny on for ingress too",
+        (np({"podSelector": labels(pod="a"), "egress": [{}]}),),
+        lambda s, t, port, proto: not at(t, "x/a"),
+    ),
+    Case(
         "allow all ingress beside deny all",
         (
             np({"podSelector": {}, "policyTypes": ["Ingress"]}),
@@ -147,7 +152,15 @@ NETWORK_POLICIES = (
     ),
     Case(
         "a named port at egress",
-        (np({"podSelector": {}, "egress": [{"ports": [{"port": "serve-80"}]}]}),),
+        (
+            np(
+                {
+                    "podSelector": {},
+                    "egress": [{"ports": [{"port": "serve-80"}]}],
+                    "policyTypes": ["Egress"],
+                }
+            ),
+        ),
         lambda s, t, port, proto: not at(s, "x") or (port, proto) == (80, "tcp"),
     ),
     Case(
@@ -182,13 +195,27 @@ NETWORK_POLICIES = (
     ),
     Case(
         "egress to a namespace",
-        (np({"podSelector": {}, "egress": [{"to": [{"namespaceSelector": labels(ns="y")}]}]}),),
+        (
+            np(
+                {
+                    "podSelector": {},
+                    "egress": [{"to": [{"namespaceSelector": labels(ns="y")}]}],
+                    "policyTypes": ["Egress"],
+                }
+            ),
+        ),
         lambda s, t, port, proto: not at(s, "x") or at(t, "y"),
     ),
     Case(
         "both ends must agree",
         (
-            np({"podSelector": {}, "egress": [{"to": [{"namespaceSelector": labels(ns="y")}]}]}),
+            np(
+                {
+                    "podSelector": {},
+                    "egress": [{"to": [{"namespaceSelector": labels(ns="y")}]}],
+                    "policyTypes": ["Egress"],
+                }
+            ),
             np({"podSelector": {}, "ingress": [{"ports": [{"port": 80}]}]}, ns="y"),
         ),
         lambda s, t, port, proto: (
