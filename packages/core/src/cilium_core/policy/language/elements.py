@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from cilium_core.policy.language import cidrs, entities, names
-from cilium_core.policy.language.fields import NOT_YET, Field
+from cilium_core.policy.language.fields import NOT_YET, Field, one_of
 from cilium_core.policy.language.icmp import icmp_types
 from cilium_core.policy.language.l7 import Place, Ports, port_rule
 from cilium_core.policy.language.scope import Scope, peer
@@ -105,6 +105,6 @@ def _merged(found: list[Ports]) -> Iterator[Ports]:
 def _authentication(field: Field) -> None:
     members = field.members(("mode",))
     if "mode" not in members:
-        field.refuse_member("mode", f"is needed: {', '.join(_MODES)}")
+        field.refuse_member("mode", f"is needed: {one_of(_MODES)}")
     elif (mode := members["mode"].choice(_MODES)) not in (None, "disabled"):
-        members["mode"].refuse(f"{mode} is {NOT_YET}; disabled is what it does without")
+        members["mode"].refuse(f"{mode} is {NOT_YET}; leave it out or use disabled")
