@@ -7,9 +7,8 @@ import json as jsonlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from cilium_core.policy.language import is_checked, is_policy, problems
-
 from cilium_cli.policy.files import Manifest, load
+from cilium_core.policy.language import is_checked, is_policy, problems
 
 
 class Problem(NamedTuple):
@@ -26,6 +25,7 @@ class Problem(NamedTuple):
     def __str__(self) -> str:
         """Return `file: Kind namespace/name: field: reason`."""
         name = f"{self.namespace}/{self.name}" if self.namespace else self.name
+        name = name if name.isprintable() else ascii(name)
         return f"{self.file}: {self.kind} {name}: {self.field}: {self.reason}"
 
 
