@@ -114,12 +114,19 @@ def _version(given: Namespace) -> None:
         print(versions.running_text(lambda: _access(given), given.namespace))
 
 
+def _policy_validate(given: Namespace) -> None:
+    from cilium_cli.policy.validate import run_validate
+
+    sys.exit(run_validate(given.files, json=given.output == "json"))
+
+
 COMMANDS = {
     "status": _status,
     "install": _install,
     "upgrade": _upgrade,
     "uninstall": _uninstall,
     "version": _version,
+    "policy validate": _policy_validate,
 }
 
 
