@@ -53,8 +53,9 @@ class Side:
         self.denying: tuple[Origin, ...] = tuple(
             policy.origin for policy in policies if direction in policy.default_deny
         )
+        self.entries = tuple(entries(policies, direction, named))
         by_protocol = defaultdict(list)
-        for entry in entries(policies, direction, named):
+        for entry in self.entries:
             by_protocol[entry.protocol].append(entry)
         self._base = tuple(by_protocol.pop(Protocol.ANY, ()))
         self._spans = {protocol: _spans(found) for protocol, found in by_protocol.items()}
