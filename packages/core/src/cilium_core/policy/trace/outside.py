@@ -29,8 +29,12 @@ class Outside:
         for group in groups:
             for prefix in group.prefixes:
                 self._groups[prefix].update(group.labels)
-        self._known = frozenset(prefixes) | self._groups.keys()
-        self._lengths = sorted({(one.version, one.prefixlen) for one in self._known}, reverse=True)
+        self._known: defaultdict[tuple[int, int], dict[int, Network]] = defaultdict(dict)
+        for one in {*prefixes, *self._groups}:
+            shift = one.max_prefixlen - one.prefixlen
+            known = self._known[one.version, one.prefixlen]
+            known[int(one.network_address) >> shift] = one
+        self._lengths = sorted(self._known, reverse=True)
         self._labels: dict[Network, LabelSet] = {}
 
     def labels(self, address: Address) -> LabelSet:
@@ -44,10 +48,11 @@ class Outside:
 
     def _covering(self, address: Address, longest: int = 128) -> Iterator[Network]:
         """Yield the known prefixes that cover an address, longest first."""
+        number, bits = int(address), address.max_prefixlen
         for version, length in self._lengths:
             if version == address.version and length <= longest:
-                prefix = ip_network(f"{address}/{length}", strict=False)
-                if prefix in self._known:
+                prefix = self._known[version, length].get(number >> bits - length)
+                if prefix is not None:
                     yield prefix
 
     def _of(self, prefix: Network) -> LabelSet:
