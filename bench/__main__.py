@@ -6,7 +6,11 @@ from __future__ import annotations
 import importlib
 import sys
 
-SUITES = {"datapath": "bench.datapath", "control-plane": "bench.control_plane"}
+SUITES = {
+    "datapath": "bench.datapath",
+    "control-plane": "bench.control_plane",
+    "policy-engine": "bench.policy_engine",
+}
 
 
 def main(argv: list[str]) -> int:

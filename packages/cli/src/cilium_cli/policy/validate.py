@@ -25,6 +25,7 @@ class Problem(NamedTuple):
     def __str__(self) -> str:
         """Return `file: Kind namespace/name: field: reason`."""
         name = f"{self.namespace}/{self.name}" if self.namespace else self.name
+        name = name if name.isprintable() else ascii(name)
         return f"{self.file}: {self.kind} {name}: {self.field}: {self.reason}"
 
 

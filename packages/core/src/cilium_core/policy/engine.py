@@ -9,19 +9,20 @@ numbers. Pure, not thread-safe.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from cilium_core.policy import explain as explaining
 from cilium_core.policy.bits import Role, Use, role_of
-from cilium_core.policy.entries import NO_PORTS, names
+from cilium_core.policy.entries import NO_PORTS
 from cilium_core.policy.explain import Explanation
 from cilium_core.policy.named_ports import NamedPorts
 from cilium_core.policy.peers import Peers
 from cilium_core.policy.resolve import Side
 from cilium_core.policy.rules import Direction, Policy
-from cilium_core.policy.subjects import Group, Subjects
+from cilium_core.policy.subjects import Group, Selecting, Subjects
 from cilium_core.policy.tables import Row, RowKey, Tables
 
 
@@ -46,6 +47,7 @@ class Engine:
         """Start empty at revision 1."""
         self._peers = Peers()
         self._subjects = Subjects()
+        self._users: Counter[Side] = Counter()  # how many groups share a side
         self._sides: WeakValueDictionary[Hashable, Side] = WeakValueDictionary()
         self._was: dict[RowKey, Row | None] = {}  # rows that changed, as they were
         self.tables = Tables(bits=self._peers.bits)
@@ -166,37 +168,42 @@ class Engine:
         dirty, self._subjects.dirty = self._subjects.dirty, {}
         stale: list[Side | None] = []
         for group in dirty:
-            found = self._subjects.policies(group)
-            policies = [policy for _, policy in found]
-            numbers = tuple(number for number, _ in found)
-            group.peer_names = names(policies, Direction.EGRESS)
+            selecting = self._subjects.selecting(group)
+            group.peer_names = selecting.names[Direction.EGRESS]
             for direction in Direction:
-                side = self._resolve(group, direction, numbers, policies)
-                if side is not group.sides.get(direction):
-                    self._peers.hold(side.uses)
-                    stale.append(group.sides.get(direction))
+                side = self._resolve(group, direction, selecting)
+                old = group.sides.get(direction)
+                if side is not old:
+                    self._hold(side)
+                    stale.append(old)
                     group.sides[direction] = side
                     self._put_rows(group, direction, side.rows(group.number, self._peers.number))
         for old in stale:
             self._release(old)
 
-    def _resolve(
-        self,
-        group: Group,
-        direction: Direction,
-        numbers: tuple[int, ...],
-        policies: Sequence[Policy],
-    ) -> Side:
+    def _resolve(self, group: Group, direction: Direction, selecting: Selecting) -> Side:
+        names = selecting.names[direction]
         if direction is Direction.EGRESS:
-            named = self._peers.ports.get(group.peer_names)
+            named = self._peers.ports.get(names)
         else:
-            wanted = names(policies, direction)
-            named = {name: ports for name, ports in group.ports.items() if name in wanted}
-        key = (direction, numbers, frozenset(named.items()))
+            named = {name: ports for name, ports in group.ports.items() if name in names}
+        key = (direction, selecting.numbers, frozenset(named.items()))
         side = self._sides.get(key)
         if side is None:
-            side = self._sides[key] = Side(direction, policies, named)
+            side = self._sides[key] = Side(direction, selecting.policies, named)
         return side
+
+    def _hold(self, side: Side) -> None:
+        if not self._users[side]:
+            self._peers.hold(side.uses)
+        self._users[side] += 1
+
+    def _release(self, side: Side | None) -> None:
+        if side is not None:
+            self._users[side] -= 1
+            if not self._users[side]:
+                del self._users[side]
+                self._peers.release(side.uses)
 
     def _put_rows(self, group: Group, direction: Direction, rows: dict[RowKey, Row]) -> None:
         old = group.rows.get(direction, {})
@@ -210,10 +217,6 @@ class Engine:
             else:
                 self.tables.rows[key] = row
         group.rows[direction] = rows
-
-    def _release(self, side: Side | None) -> None:
-        if side is not None:
-            self._peers.release(side.uses)
 
 
 def _judges(word: int, old: int, new: int) -> bool:

@@ -13,7 +13,7 @@ from cilium_core.policy.bits import Role
 from cilium_core.policy.decide import Verdict
 from cilium_core.policy.entries import Entry
 from cilium_core.policy.resolve import Side
-from cilium_core.policy.rules import Direction, Origin
+from cilium_core.policy.rules import ALL_PORTS, Direction, Origin, Protocol
 
 _ORDER = ((Role.DENY, Verdict.DENY_RULE), (Role.L7, Verdict.L7), (Role.ALLOW, Verdict.ALLOW))
 
@@ -63,3 +63,29 @@ def explain(side: Side, protocol: int, port: int, labels: Mapping[str, str] | No
     if side.default_allow:
         return Explanation(Verdict.ALLOW, side.direction, (), (), side.selecting)
     return Explanation(Verdict.DENY, side.direction, (), (), side.denying)
+
+
+def nearest(side: Side, protocol: int, port: int, labels: Mapping[str, str] | None) -> str:
+    """Say which rule nearly let a packet in: for its peer on other ports, or for others on its own.
+
+    Empty when there is neither. `labels` as in `explain`.
+    """
+    covering = set(side.covering(protocol, port))
+    for_others = ""
+    for entry in side.entries:
+        if entry.role is Role.DENY:
+            continue
+        if entry.peers is None or (labels is not None and entry.peers.matches(labels)):
+            return f"{entry.rule.origin} allows this peer, but on {_ports(entry)}"
+        if not for_others and entry in covering:
+            for_others = f"{entry.rule.origin} allows this port, but for other peers"
+    return for_others
+
+
+def _ports(entry: Entry) -> str:
+    word = Protocol(entry.protocol).name
+    if entry.protocol in (Protocol.ICMP, Protocol.ICMPV6):
+        word += " type"
+    if (entry.first, entry.last) == ALL_PORTS:
+        return f"{word}"
+    return f"{word} {entry.first}" + (f"-{entry.last}" if entry.last > entry.first else "")

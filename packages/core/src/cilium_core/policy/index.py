@@ -139,6 +139,8 @@ class SelectorIndex(Generic[Handle]):
     def match(self, labels: Mapping[str, str]) -> set[Handle]:
         """Return the handles of which a selector selects the label set."""
         found: set[Handle] = set()
+        if not self._places:
+            return found
         for bucket in _asked(labels):
             for handle, selector in self._buckets.get(bucket, ()):
                 if handle not in found and selector.matches(labels):

@@ -53,14 +53,17 @@ class Side:
         self.denying: tuple[Origin, ...] = tuple(
             policy.origin for policy in policies if direction in policy.default_deny
         )
+        self.entries = tuple(entries(policies, direction, named))
         by_protocol = defaultdict(list)
-        for entry in entries(policies, direction, named):
+        for entry in self.entries:
             by_protocol[entry.protocol].append(entry)
         self._base = tuple(by_protocol.pop(Protocol.ANY, ()))
         self._spans = {protocol: _spans(found) for protocol, found in by_protocol.items()}
         self._uses: dict[Use, int] = {}
         self._masks = dict.fromkeys(Role, 0)
         self._places = self._compress()
+        self._made_of: tuple[tuple[int, int], ...] | None = None
+        self._made: list[tuple[tuple[int, int, int], Row]] = []
 
     @property
     def default_allow(self) -> bool:
@@ -74,14 +77,12 @@ class Side:
 
     def rows(self, policy: int, number_of: Callable[[Use], int]) -> dict[RowKey, Row]:
         """Return the direction's rows under a policy number, with the bits' numbers."""
-        places = [place(number_of(use)) for use in self._uses]
-        made: dict[Content, Row] = {}
-        found: dict[RowKey, Row] = {}
-        for protocol, port, bits, content in self._places:
-            if content not in made:
-                made[content] = _row(content, places)
-            found[RowKey(policy, self.direction, protocol, port, bits)] = made[content]
-        return found
+        places = tuple(place(number_of(use)) for use in self._uses)
+        if places != self._made_of:
+            self._made_of = places
+            contents = {at.content: _row(at.content, places) for at in self._places}
+            self._made = [(at[:3], contents[at.content]) for at in self._places]
+        return {RowKey(policy, self.direction, *at): row for at, row in self._made}
 
     def covering(self, protocol: int, port: int) -> Iterator[Entry]:
         """Yield the entries on one port of a protocol, whoever their peers are."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from cilium_core.identity import canonical_key
 from cilium_core.labels import LabelSet
 from cilium_core.policy import named_ports
+from cilium_core.policy.entries import names
 from cilium_core.policy.index import LabelIndex, SelectorIndex, positions
 from cilium_core.policy.named_ports import NamedPorts
 from cilium_core.policy.numbers import PolicyNumbers, digest
@@ -38,6 +39,15 @@ class Group:
     peer_names: frozenset[str] = frozenset()  # named ports of peers that its rules name
 
 
+@dataclass(frozen=True)
+class Selecting:
+    """Policies that select a group, in an order that only they determine, and their port names."""
+
+    numbers: tuple[int, ...]
+    policies: Sequence[Policy]
+    names: Mapping[Direction, frozenset[str]]
+
+
 class Subjects:
     """Groups and policies, and which of them belong together."""
 
@@ -51,6 +61,7 @@ class Subjects:
         self._spare: list[int] = []
         self._index = LabelIndex()
         self._policies: dict[int, Policy] = {}
+        self._selecting: dict[frozenset[int], Selecting] = {}  # as long as no policy changes
         self._owned: dict[Hashable, list[int]] = {}
         self._selectors: SelectorIndex[int] = SelectorIndex()
         self._next = 0
@@ -92,6 +103,7 @@ class Subjects:
     def set_policies(self, owner: Hashable, policies: Sequence[Policy]) -> None:
         """Make these the policies of an owner (one object may say several), instead of its old."""
         policies = list(dict.fromkeys(policies))
+        self._selecting.clear()
         old = {self._policies[number]: number for number in self._owned.pop(owner, ())}
         kept = [old.pop(policy, None) for policy in policies]
         for number in old.values():
@@ -103,10 +115,16 @@ class Subjects:
         if numbers:
             self._owned[owner] = numbers
 
-    def policies(self, group: Group) -> list[tuple[int, Policy]]:
-        """Return the policies that select a group, in an order that only they determine."""
-        found = [(number, self._policies[number]) for number in group.policies]
-        return sorted(found, key=lambda pair: (_order(pair[1]), pair[0]))
+    def selecting(self, group: Group) -> Selecting:
+        """Return the policies that select a group."""
+        chosen = frozenset(group.policies)
+        found = self._selecting.get(chosen)
+        if found is None:
+            numbers = tuple(sorted(chosen, key=lambda n: (_order(self._policies[n]), n)))
+            policies = [self._policies[number] for number in numbers]
+            found = Selecting(numbers, policies, {d: names(policies, d) for d in Direction})
+            self._selecting[chosen] = found
+        return found
 
     def touch_names(self, changed: Iterable[str]) -> None:
         """Have the groups resolved again whose rules name these ports of peers."""

@@ -41,7 +41,7 @@ def network(field: Field, *, bare: bool = False) -> Network | None:
         field.refuse(f"{shown(text)} is no CIDR; {wrong}")
         return None
     if isinstance(found, IPv6Network) and found.subnet_of(_MAPPED):
-        field.refuse(f"{shown(text)} is an IPv4 address in IPv6 clothes; write it as IPv4")
+        field.refuse(f"{shown(text)} is an IPv4 address inside IPv6; write it as IPv4")
         return None
     return found
 
@@ -54,6 +54,8 @@ def plain(field: Field, families: tuple[int, ...]) -> tuple[Selector, ...]:
 
 def with_exceptions(field: Field, families: tuple[int, ...]) -> tuple[Selector, ...]:
     """Return the selectors of one element of fromCIDRSet or toCIDRSet."""
+    if not field.is_object():
+        return ()
     members = field.members(("cidr", "cidrGroupRef", "cidrGroupSelector", "except"))
     chosen = [name for name in members if name != "except"]
     if len(chosen) != 1:

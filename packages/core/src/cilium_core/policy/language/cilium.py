@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from cilium_core.policy.language import elements, scope
-from cilium_core.policy.language.fields import Field, shown
+from cilium_core.policy.language.fields import Field, one_of, shown
 from cilium_core.policy.language.l7 import Place
 from cilium_core.policy.language.scope import Scope
 from cilium_core.policy.rules import Direction, Origin, Policy, Rule, Selector
@@ -36,7 +36,7 @@ def policies(members: dict[str, Field], where: Scope, origin: Origin) -> Iterato
     found = [members["spec"]] if "spec" in members else []
     if "specs" in members:
         found += members["specs"].items()
-        if not found:
+        if not found and members["specs"].value == []:
             members["specs"].refuse("at least one is needed")
     for field in found:
         if policy := _policy(field, where, origin):
@@ -50,11 +50,13 @@ class _Subject:
 
 
 def _policy(field: Field, where: Scope, origin: Origin) -> Policy | None:
+    if not field.is_object():
+        return None
     members = field.members((*_SUBJECTS, *_SECTIONS, *_OTHERS))
     subject = _subject(field, members, where)
     sections = {name: members[name].items() for name in _SECTIONS if name in members}
-    if not any(sections.values()):
-        field.refuse(f"at least one element in one of {', '.join(_SECTIONS)} is needed")
+    if all(members[name].value == [] for name in sections):
+        field.refuse(f"at least one element in {one_of(_SECTIONS)} is needed")
     denied = _default_deny(members, sections)
     labels = _labels(members["labels"]) if "labels" in members else ()
     log = _log(members["log"]) if "log" in members else ""
@@ -83,10 +85,10 @@ def _subject(field: Field, members: dict[str, Field], where: Scope) -> _Subject:
     if where.namespace and "nodeSelector" in members:
         members["nodeSelector"].refuse(f"only a {CLUSTERWIDE} selects nodes")
     elif len(found) != 1:
-        words = _SUBJECTS[:1] if where.namespace else _SUBJECTS
         field.refuse(
-            f"{'exactly one of ' if len(words) > 1 else ''}{' and '.join(words)} is needed "
-            "({} selects all)"
+            "endpointSelector is needed; {} selects every pod of the namespace"
+            if where.namespace
+            else "exactly one of endpointSelector and nodeSelector is needed; {} selects all"
         )
     if not found:
         return _Subject(Selector(), on_nodes=False)
@@ -109,6 +111,8 @@ def _default_deny(
 def _labels(field: Field) -> tuple[str, ...]:
     found = []
     for item in field.items():
+        if not item.is_object():
+            continue
         members = item.members(("key", "value", "source"))
         texts = {name: member.text() or "" for name, member in members.items()}
         if "key" not in members:

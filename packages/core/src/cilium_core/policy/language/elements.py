@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One element of ingress, ingressDeny, egress or egressDeny: its peers, its ports, its rules. Pure.
 
-The peers of an element are the union of its peer fields. What is absent and what is empty differ:
+The peers of an element are the union of its peer fields (upstream takes one field only). What is
+absent and what is empty differ:
 
 - no peer field, but ports: everyone on those ports;
 - a peer field that is an empty list: nobody, whatever the others say;
@@ -14,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from cilium_core.policy.language import cidrs, entities, names
-from cilium_core.policy.language.fields import NOT_YET, Field
+from cilium_core.policy.language.fields import NOT_YET, Field, one_of
 from cilium_core.policy.language.icmp import icmp_types
 from cilium_core.policy.language.l7 import Place, Ports, port_rule
 from cilium_core.policy.language.scope import Scope, peer
@@ -105,6 +106,6 @@ def _merged(found: list[Ports]) -> Iterator[Ports]:
 def _authentication(field: Field) -> None:
     members = field.members(("mode",))
     if "mode" not in members:
-        field.refuse_member("mode", f"is needed: {', '.join(_MODES)}")
+        field.refuse_member("mode", f"is needed: {one_of(_MODES)}")
     elif (mode := members["mode"].choice(_MODES)) not in (None, "disabled"):
-        members["mode"].refuse(f"{mode} is {NOT_YET}; disabled is what it does without")
+        members["mode"].refuse(f"{mode} is {NOT_YET}; leave it out or use disabled")

@@ -68,10 +68,15 @@ class Field:
         """Complain about a member, there or not."""
         self.child(name, None).refuse(reason)
 
-    def entries(self) -> dict[str, object]:
-        """Return an object with free keys; a complaint and nothing when it is no object."""
+    def is_object(self) -> bool:
+        """Tell whether it is an object; a complaint when not."""
         if not isinstance(self.value, Mapping):
             self.refuse(f"an object is needed, not {shown(self.value)}")
+        return isinstance(self.value, Mapping)
+
+    def entries(self) -> dict[str, object]:
+        """Return an object with free keys; a complaint and nothing when it is no object."""
+        if not self.is_object() or not isinstance(self.value, Mapping):
             return {}
         found = {}
         for key, value in self.value.items():
@@ -101,7 +106,7 @@ class Field:
             elif refused and name in refused:
                 field.refuse(refused[name])
             else:
-                field.refuse(f"unknown field; {_one_of(known)} can stand here")
+                field.refuse(f"unknown field; {one_of(known)} can stand here")
         return found
 
     def items(self) -> list[Field]:
@@ -134,7 +139,7 @@ class Field:
         text = self.text()
         if text is None or text in allowed:
             return text
-        self.refuse(f"{shown(text)} is unknown; use {_one_of(allowed)}")
+        self.refuse(f"{shown(text)} is unknown; use {one_of(allowed)}")
         return None
 
     def integer(self, low: int, high: int) -> int | None:
@@ -143,7 +148,8 @@ class Field:
         if isinstance(value, float) and value.is_integer():
             value = int(value)  # JSON has but one kind of number
         if not isinstance(value, int) or isinstance(value, bool):
-            self.refuse(f"a number is needed, not {shown(self.value)}")
+            hint = "; leave the quotes out" if _is_quoted_number(value) else ""
+            self.refuse(f"a number is needed, not {shown(value)}{hint}")
             return None
         if not low <= value <= high:
             self.refuse(f"{shown(value)} is out of range; use {low} to {high}")
@@ -158,6 +164,11 @@ class Field:
         return None
 
 
-def _one_of(words: Collection[str]) -> str:
+def one_of(words: Collection[str]) -> str:
+    """Return `a, b or c`."""
     *most, last = words
     return f"{', '.join(most)} or {last}" if most else last
+
+
+def _is_quoted_number(value: object) -> bool:
+    return isinstance(value, str) and value.isdecimal()

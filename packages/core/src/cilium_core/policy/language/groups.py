@@ -8,7 +8,6 @@ whose values differ, `cidrgroup:team+red`. Selectors use the latter for values. 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -22,8 +21,6 @@ from cilium_core.policy.rules import Operator, Requirement, Selector
 SOURCE = "cidrgroup:"
 NAME = f"{SOURCE}io.cilium.policy.cidrgroupname/"
 
-_OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_LONGEST = 253
 _MOST_ALTERNATIVES = 100
 
 
@@ -50,7 +47,7 @@ def by_name(field: Field) -> tuple[Selector, ...]:
     name = field.text()
     if name is None:
         return ()
-    if len(name) > _LONGEST or not _OBJECT_NAME.fullmatch(name):
+    if not selectors.is_object_name(name):
         field.refuse(f"{shown(name)} cannot be the name of a CiliumCIDRGroup")
         return ()
     return (selectors.selector(selectors.exists(f"{NAME}{name}")),)

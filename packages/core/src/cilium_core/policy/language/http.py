@@ -55,6 +55,8 @@ def _expression(field: Field) -> str | None:
 
 
 def _header(field: Field) -> Rule:
+    if not field.is_object():
+        return ()
     members = field.members(("name", "value", "secret", "mismatch"))
     found: dict[str, object] = {}
     if "name" in members:

@@ -76,6 +76,8 @@ def icmp_types(field: Field) -> Iterator[PortRange]:
 
 
 def _type(field: Field) -> PortRange | None:
+    if not field.is_object():
+        return None
     members = field.members(("family", "type"))
     if "type" not in members:
         field.refuse_member("type", "is needed: a number from 0 to 255 or a name")

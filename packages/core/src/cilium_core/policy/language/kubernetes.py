@@ -84,6 +84,8 @@ def _rule(field: Field, direction: Direction, scope: Scope, origin: Origin) -> R
 
 
 def _peer(field: Field, scope: Scope) -> tuple[Selector, ...]:
+    if not field.is_object():
+        return ()
     members = field.members(("podSelector", "namespaceSelector", "ipBlock"))
     if not members:
         field.refuse("at least one of podSelector, namespaceSelector and ipBlock is needed")
@@ -132,7 +134,7 @@ def _name(field: Field) -> str | None:
     if text.isdecimal():
         field.refuse("a text here is a port's name; write a number without quotes")
         return None
-    return port_name(field, text)
+    return port_name(field, text, "use the name of a container port")
 
 
 def _range(field: Field, ports: tuple[int, int]) -> tuple[int, int]:

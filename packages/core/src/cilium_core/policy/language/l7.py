@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cilium_core.policy.language.fields import NOT_YET, Field
+from cilium_core.policy.language.fields import NOT_YET, Field, one_of
 from cilium_core.policy.language.http import Rule, http_rule
 from cilium_core.policy.language.kafka import kafka_rule
 from cilium_core.policy.language.names import name_or_pattern, name_pattern
@@ -14,6 +14,12 @@ from cilium_core.policy.language.ports import Port, port_list
 from cilium_core.policy.rules import Direction, L7Kind, L7Rules, PortRange, Protocol
 
 _EVERYTHING: Rule = ()
+_WORDS = {
+    L7Kind.HTTP: "HTTP rules",
+    L7Kind.KAFKA: "Kafka rules",
+    L7Kind.SNI: "server names",
+    L7Kind.DNS: "DNS rules",
+}
 _CARRIERS = {
     L7Kind.HTTP: (Protocol.TCP,),
     L7Kind.KAFKA: (Protocol.TCP,),
@@ -68,7 +74,7 @@ def port_rule(field: Field, place: Place) -> Ports:
     if found is None:
         return Ports(frozenset(one for port in ports for one in port.ranges()))
     if not ports:
-        field.refuse_member("ports", f"is needed: the ports that the {found.kind} rules are for")
+        field.refuse_member("ports", f"is needed: the ports that the {_WORDS[found.kind]} are for")
     carried = frozenset(one for port in ports for one in _carried(port, found.kind))
     if not found.rules:
         return Ports(carried)
@@ -103,7 +109,7 @@ _READERS: dict[str, tuple[L7Kind, Callable[[Field], Rule]]] = {
 def _rules(field: Field) -> _Application | None:
     members = field.members(_READERS, {name: NOT_YET for name in ("l7proto", "l7")})
     if len(members) > 1:
-        field.refuse(f"only one of {', '.join(members)}")
+        field.refuse(f"only one of {one_of(members)}")
     found = []
     for name, member in members.items():
         kind, read = _READERS[name]
@@ -126,10 +132,10 @@ def _carried(port: Port, kind: L7Kind) -> list[PortRange]:
     if port.protocol not in carriers and not (any_will_do and port.protocol is Protocol.ANY):
         words = [*(one.name for one in carriers), *(["ANY"] if any_will_do else [])]
         port.field.refuse_member(
-            "protocol", f"{kind} rules go over {' or '.join(words)}, not over {port.protocol.name}"
+            "protocol", f"{_WORDS[kind]} go over {one_of(words)}, not over {port.protocol.name}"
         )
     if port.every_port:
-        port.field.refuse_member("port", f"{kind} rules need a port that is not 0")
+        port.field.refuse_member("port", f"{_WORDS[kind]} need a port that is not 0")
     elif kind is L7Kind.DNS and port.ports[0] != port.ports[1] and not port.name:
         port.field.refuse_member("endPort", "DNS rules take single ports, no ranges")
     return port.ranges(carriers)

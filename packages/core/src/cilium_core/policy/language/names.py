@@ -32,7 +32,7 @@ def fqdn(field: Field) -> tuple[Selector, ...]:
 def name_or_pattern(field: Field) -> dict[str, str]:
     """Return matchName and matchPattern, in the one form that they are compared in."""
     members = field.members(("matchName", "matchPattern"))
-    if not members:
+    if not members and field.value == {}:
         field.refuse("matchName or matchPattern is needed ('*' is every name)")
     found = {name: _read(member, name == "matchPattern") for name, member in members.items()}
     return {name: text for name, text in found.items() if text}

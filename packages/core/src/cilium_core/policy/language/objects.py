@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 from cilium_core.errors import FieldError
 from cilium_core.policy.language import cidrs, cilium, kubernetes
-from cilium_core.policy.language.fields import Field
+from cilium_core.policy.language.fields import Field, shown
 from cilium_core.policy.language.groups import CIDRGroup, group_labels
 from cilium_core.policy.language.scope import Scope
+from cilium_core.policy.language.selectors import is_object_name
 from cilium_core.policy.rules import Origin, Policy
 
 BOTH_FAMILIES = (4, 6)
@@ -94,7 +95,7 @@ def _policies(
 ) -> list[Policy]:
     root = Field(obj, "", errors)
     if not isinstance(obj, Mapping):
-        root.refuse("an object is needed")
+        errors.append(FieldError("object", f"an object is needed, not {shown(obj)}"))
         return []
     name = root.child("kind", obj.get("kind")).choice(tuple(_KINDS))
     if name is None:
@@ -112,16 +113,25 @@ def _policies(
 
 def _origin(root: Field, members: dict[str, Field], kind: str, namespaced: bool) -> Origin:
     metadata = members.get("metadata") or root.child("metadata", {})
+    if not metadata.is_object():
+        return Origin(kind, "", "")
     entries = metadata.entries()
-    name = metadata.child("name", entries.get("name", "")).filled()
-    namespace = metadata.child("namespace", entries.get("namespace") or "default").text()
-    return Origin(kind, (namespace or "") if namespaced else "", name or "")
+    name = _name(metadata.child("name", entries.get("name", "")))
+    namespace = _name(metadata.child("namespace", entries.get("namespace") or "default"))
+    return Origin(kind, namespace if namespaced else "", name)
+
+
+def _name(field: Field) -> str:
+    text = field.filled()
+    if text and not is_object_name(text):
+        field.refuse(f"{shown(text)} is no name: small letters, digits, '-' and '.'")
+    return text or ""
 
 
 def _group(obj: object, errors: list[FieldError]) -> CIDRGroup | None:
     root = Field(obj, "", errors)
     if not isinstance(obj, Mapping):
-        root.refuse("an object is needed")
+        errors.append(FieldError("object", f"an object is needed, not {shown(obj)}"))
         return None
     root.child("kind", obj.get("kind")).choice((GROUP_KIND,))
     root.child("apiVersion", obj.get("apiVersion")).choice((_CILIUM,))
@@ -133,7 +143,8 @@ def _group(obj: object, errors: list[FieldError]) -> CIDRGroup | None:
         spec.refuse_member("externalCIDRs")
         return None
     metadata = members.get("metadata") or root.child("metadata", {})
-    labels = metadata.child("labels", metadata.entries().get("labels") or {})
+    entries = metadata.value if isinstance(metadata.value, Mapping) else {}
+    labels = metadata.child("labels", entries.get("labels") or {})
     texts = {key: labels.key(key, raw).text() for key, raw in labels.entries().items()}
     found = [cidrs.network(item, bare=True) for item in listed.items()]
     return CIDRGroup(

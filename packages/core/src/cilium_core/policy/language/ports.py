@@ -49,15 +49,17 @@ def port_list(field: Field) -> list[Port]:
     return [one for item in items if (one := _entry(item))]
 
 
-def port_name(field: Field, text: str) -> str | None:
-    """Return the name of a port in small letters."""
+def port_name(field: Field, text: str, what: str = _WHAT) -> str | None:
+    """Return the name of a port in small letters; `what` tells the user what could stand here."""
     if len(text) <= LONGEST_NAME and _NAME.fullmatch(text):
         return text.lower()
-    field.refuse(f"{shown(text)} is no port; {_WHAT} (up to {LONGEST_NAME} letters, digits, '-')")
+    field.refuse(f"{shown(text)} is no port; {what} (up to {LONGEST_NAME} letters, digits, '-')")
     return None
 
 
 def _entry(field: Field) -> Port | None:
+    if not field.is_object():
+        return None
     members = field.members(("port", "endPort", "protocol"))
     if not {"port", "protocol"} & set(members):
         field.refuse("a port (0 for every port) or a protocol is needed")

@@ -85,6 +85,11 @@ def exists(key: str) -> Requirement:
     return Requirement(key, Operator.EXISTS)
 
 
+def is_object_name(text: str) -> bool:
+    """Tell whether a text can name an object of Kubernetes (a DNS subdomain)."""
+    return len(text) <= _LONGEST_PREFIX and bool(_SUBDOMAIN.fullmatch(text))
+
+
 def _match_labels(field: Field, key: KeyReader) -> list[Requirement]:
     found = []
     for name, raw in field.entries().items():
@@ -96,6 +101,8 @@ def _match_labels(field: Field, key: KeyReader) -> list[Requirement]:
 
 
 def _expression(field: Field, key: KeyReader) -> Requirement | None:
+    if not field.is_object():
+        return None
     members = field.members(("key", "operator", "values"))
     name = members["key"].filled() if "key" in members else None
     word = members["operator"].choice(list(Operator)) if "operator" in members else None
@@ -134,12 +141,12 @@ def _value(field: Field) -> str | None:
 
 def _is_name(field: Field, key: str, name: str) -> bool:
     prefix, slash, rest = name.rpartition("/")
-    good = len(rest) <= _LONGEST_NAME and _NAME.fullmatch(rest)
+    good = len(rest) <= _LONGEST_NAME and bool(_NAME.fullmatch(rest))
     if slash:
-        good = good and len(prefix) <= _LONGEST_PREFIX and _SUBDOMAIN.fullmatch(prefix)
+        good = good and is_object_name(prefix)
     if not good:
         field.refuse(
             f"{shown(key)} is no label key: up to 63 letters, digits, '-', '_' and '.', "
             "with a letter or digit at both ends, after a DNS name and '/' if there is one"
         )
-    return bool(good)
+    return good
