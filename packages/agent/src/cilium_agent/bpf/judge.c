@@ -96,10 +96,10 @@ static __always_inline int judge_for(struct __sk_buff *skb, struct packet *pkt,
 			end_connection(pkt);
 		return drop(skb, pkt, reason, direction);
 	}
-	pkt->tx_packets = 1;
-	pkt->rx_packets = 0;
-	if (!known)
+	if (!known) {
 		pkt->report = 1;
+		pkt->tx_packets = 1;
+	}
 	reason = keep_connection(skb, pkt, own, peer);
 	if (reason)
 		return drop(skb, pkt, reason, direction);

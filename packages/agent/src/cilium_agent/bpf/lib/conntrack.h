@@ -59,7 +59,7 @@ static __always_inline void set_key(struct packet *pkt, u8 direction)
 /* What the packet was to the endpoint that judged it before does not count for this one. */
 static __always_inline void start_judging(struct packet *pkt, u8 direction)
 {
-	__builtin_memset(&pkt->state, 0, sizeof(*pkt) - offsetof(struct packet, state));
+	__builtin_memset(&pkt->tx_packets, 0, sizeof(*pkt) - offsetof(struct packet, tx_packets));
 	pkt->direction = direction;
 	set_key(pkt, direction);
 }
@@ -116,7 +116,7 @@ static __always_inline void touch(
 	}
 	pkt->closes = closed && !was_closed;
 	/* Between two pods of a node the receiver's side reports. */
-	if (pkt->direction == DIRECTION_EGRESS && to_pod(pkt))
+	if ((pkt->direction == DIRECTION_EGRESS && to_pod(pkt)) || !reports(EVENT_TRACE))
 		return;
 	if (pkt->closes || news & setting(CONFIG_TRACE_FLAGS) ||
 		pkt->now - *reported >= setting(CONFIG_TRACE_INTERVAL))

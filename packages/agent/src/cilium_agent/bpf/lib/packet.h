@@ -32,16 +32,11 @@ struct packet {
 	struct endpoint_info target; /* whose address it is, if it is one of this node's */
 	struct addr node;            /* that has the target, unset when the ipcache does not say */
 	struct addr frontend;        /* through which a pod reaches itself */
-	u64 tx_packets;              /* of the connection, for the trace event */
-	u64 rx_packets;
 	u32 fragment_ident;
 	u32 now; /* seconds */
 	u32 end; /* of the packet inside the frame */
-	u16 l4_offset;
-	u16 line; /* of the drop */
+	u32 l4_offset;
 	/* From here on zeroed for each packet. */
-	u64 bits; /* what matched in the policy's row */
-	u32 word;
 	u32 source_identity;
 	u32 target_identity;
 	u32 service_id;
@@ -59,15 +54,21 @@ struct packet {
 	u8 translated;
 	u8 hairpin;
 	u8 reason; /* of the drop */
+	u16 line;
+	u8 pad[4];
+	/* And from here on for each endpoint that judges it. */
+	u64 tx_packets; /* of the connection, for its events */
+	u64 rx_packets;
+	u64 bits; /* what matched in the policy's row */
+	u32 word;
 	u8 match;
 	u8 row_prefixlen;
-	/* And from here on for each endpoint that judges it. */
 	u8 state;      /* of the connection: STATE_* */
 	u8 supersedes; /* there is an entry of the other direction that this connection ends */
 	u8 reverse;    /* the source becomes a service's address before delivery */
 	u8 report;     /* a trace event is due */
 	u8 closes;     /* the connection */
-	u8 pad[3];
+	u8 pad2[5];
 } __attribute__((aligned(8)));
 
 /* Per CPU: programs run with bottom halves off and a redirect runs after the program, so nothing
@@ -101,7 +102,8 @@ static __always_inline void forget(struct endpoint_info *info)
 
 static __always_inline void begin(struct packet *pkt, u8 origin, u8 direction)
 {
-	__builtin_memset(&pkt->bits, 0, sizeof(*pkt) - offsetof(struct packet, bits));
+	__builtin_memset(
+		&pkt->source_identity, 0, sizeof(*pkt) - offsetof(struct packet, source_identity));
 	pkt->tuple.sport = 0;
 	pkt->tuple.dport = 0;
 	pkt->tuple.proto = 0;

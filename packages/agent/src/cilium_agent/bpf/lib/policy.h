@@ -51,7 +51,7 @@ static __always_inline u8 match_of(u8 prefixlen, bool by_identity)
 
 static __always_inline void matched(struct packet *pkt, u32 word, u64 bits)
 {
-	pkt->match = match_of(pkt->row_prefixlen, true);
+	pkt->match = match_of(pkt->row_prefixlen, bits != 0);
 	pkt->word = word;
 	pkt->bits = bits;
 }
@@ -121,7 +121,7 @@ static __always_inline u8 policy_verdict(struct packet *pkt, u32 policy, u32 pee
 	pkt->row_prefixlen = row->prefixlen;
 	count = row->count;
 	if (row->flags & ROW_ANY_DENY) {
-		pkt->match = match_of(row->prefixlen, false);
+		matched(pkt, 0, 0);
 		return DROP_POLICY_DENY;
 	}
 	if (count > ROW_CELLS + LIST_CELLS)
@@ -142,11 +142,11 @@ static __always_inline u8 policy_verdict(struct packet *pkt, u32 policy, u32 pee
 	}
 	if (found < FOUND_L7 && row->flags & ROW_ANY_L7) {
 		found = FOUND_L7;
-		pkt->match = match_of(row->prefixlen, false);
+		matched(pkt, 0, 0);
 	}
 	if (found < FOUND_ALLOW && row->flags & ROW_ANY_ALLOW) {
 		found = FOUND_ALLOW;
-		pkt->match = match_of(row->prefixlen, false);
+		matched(pkt, 0, 0);
 	}
 	if (found == FOUND_L7)
 		return DROP_NO_LISTENER; /* nobody listens yet, and what is not inspected is not let
