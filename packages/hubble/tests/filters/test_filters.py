@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -306,7 +307,5 @@ def test_selectors(text: str, labels: list[str], holds: bool) -> None:
 
 @given(st.text(alphabet="ab:=!,() in", max_size=12))
 def test_a_selector_is_parsed_or_refused(text: str) -> None:
-    try:
+    with contextlib.suppress(FieldError):
         parse(text, "label")
-    except FieldError as error:
-        assert error.field == "label"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records out of a ring's memory: order, busy and discarded ones, the end of the ring, accounting."""
+"""Records out of a ring's memory: order, busy and discarded ones, its end, accounting."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def compile_lists(
     unwanted = _compile(blacklist, "blacklist", names)
 
     def check(chunk: Chunk) -> Mask:
-        mask = wanted(chunk) if whitelist else np.ones(len(chunk), bool)
+        mask: Mask = wanted(chunk) if whitelist else np.ones(len(chunk), bool)
         if blacklist:
             mask &= ~unwanted(chunk)
         mask |= chunk.rows["type"] == LOST

@@ -39,8 +39,8 @@ class Chunk(NamedTuple):
         """Number rows from `first` on."""
         return cls(rows, np.arange(first, first + len(rows), dtype="i8"))
 
-    def where(self, mask: NDArray[Any]) -> Chunk:
-        """Return the rows that a mask (or index) chooses."""
+    def where(self, mask: NDArray[Any] | slice) -> Chunk:
+        """Return the rows that a mask or a slice chooses."""
         return Chunk(self.rows[mask], self.sequences[mask])
 
     def __len__(self) -> int:
