@@ -115,13 +115,13 @@ def test_a_snapshot_that_broke_off_removes_nothing_and_counts_for_nothing() -> N
     known = Directory()
     applier = Applier(known)
     assert applier.begin() == pb.WatchRequest()
-    assert not applier.synced
+    assert not applier.synced.is_set()
     applier.apply(update(pb.Update.SNAPSHOT_END, 1, *OBJECTS))
     applier.apply(update(pb.Update.SNAPSHOT, 7, "identity"))
     assert applier.begin() == pb.WatchRequest(epoch="e", revision=1)
     applier.apply(update(pb.Update.DELTA, 2, "prefix", removed=True))
     assert held(known) == set(OBJECTS) - {"prefix"}
-    assert applier.synced
+    assert applier.synced.is_set()
 
 
 def test_an_object_of_a_newer_agent_is_passed_over() -> None:

@@ -13,7 +13,7 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,7 +84,7 @@ class EventSource:
         """The ring's size in bytes, 0 while there is none."""
         return self._mapped.size if self._mapped is not None else 0
 
-    async def batches(self) -> AsyncIterator[Batch]:
+    async def batches(self) -> AsyncGenerator[Batch, None]:
         """Yield batches for ever. LayoutMismatch when the maps are of another version."""
         while True:
             ring = await self._open()
@@ -93,7 +93,7 @@ class EventSource:
             log.warning("the event ring was replaced; the new one is read from its start")
             self._close_maps()
 
-    async def _until_replaced(self, ring: Ring) -> AsyncIterator[Batch]:
+    async def _until_replaced(self, ring: Ring) -> AsyncGenerator[Batch, None]:
         assert self._mapped is not None
         told = checked = time.monotonic()
         since = time.time_ns()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import numpy as np
 
@@ -34,7 +34,7 @@ class Reader:
         self._since = 0
         self.missed = 0
 
-    async def chunks(self) -> AsyncIterator[Chunk]:
+    async def chunks(self) -> AsyncGenerator[Chunk, None]:
         """Yield stretches of the rows that pass, oldest first, lost ones among them."""
         store, query = self._store, self._query
         end = store.next_sequence

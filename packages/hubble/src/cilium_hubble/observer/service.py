@@ -61,7 +61,7 @@ class Observer:
         reader = Reader(self._store, query)
         self.subscribers += 1
         try:
-            async with aclosing(reader.chunks()) as chunks:  # type: ignore[type-var]
+            async with aclosing(reader.chunks()) as chunks:
                 async for chunk in chunks:
                     for response in list(self._builder.responses(chunk)):
                         yield _masked(response, query)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from cilium_core.addresses import pack_address
 from cilium_core.proto import nodestate_pb2 as pb
 from cilium_hubble.state.directory import Directory, Endpoint, Frontend, Peer
@@ -23,14 +25,10 @@ class Applier:
         """Nothing is applied yet: the first stream must be a snapshot."""
         self.epoch = ""
         self.revision = 0
+        self.synced = asyncio.Event()  # a complete state was applied once
         self._directory = directory
         self._policies: set[tuple[int, int]] = set()
         self._named: set[Key] | None = None
-
-    @property
-    def synced(self) -> bool:
-        """A complete state was applied once."""
-        return bool(self.epoch)
 
     def begin(self) -> pb.WatchRequest:
         """Forget an unfinished snapshot; return the request that goes on from what is complete."""
@@ -51,6 +49,7 @@ class Applier:
             self._remove_unnamed(self._named or set())
             self._named = None
         self.epoch, self.revision = update.epoch, update.revision
+        self.synced.set()
 
     def _put(self, change: pb.Change) -> Key:
         known = self._directory
