@@ -6,7 +6,11 @@ from __future__ import annotations
 import importlib
 import sys
 
-SUITES = {"datapath": "bench.datapath", "control-plane": "bench.control_plane"}
+SUITES = {
+    "datapath": "bench.datapath",
+    "control-plane": "bench.control_plane",
+    "hubble": "bench.hubble",
+}
 
 
 def main(argv: list[str]) -> int:

@@ -30,7 +30,8 @@ log = structlog.get_logger(__name__)
 RING_NAME = "cilium_events_v1"
 LOST_NAME = "cilium_event_lost_v1"
 BATCH = 4096
-GATHER_SECONDS = 0.01
+GATHER_SECONDS = (0.02, 0.005)  # after a batch of few events, of many
+MANY = 64
 LOST_SECONDS = 1.0
 PIN_SECONDS = 5.0
 
@@ -112,7 +113,7 @@ class EventSource:
             if len(events) == BATCH:
                 await asyncio.sleep(0)
             elif len(events):
-                await asyncio.sleep(GATHER_SECONDS)
+                await asyncio.sleep(GATHER_SECONDS[len(events) >= MANY])
             else:
                 await _readable(self._mapped.fd, LOST_SECONDS)
 
