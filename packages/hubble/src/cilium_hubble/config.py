@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The daemon's settings: one file per key in a directory, then the environment, then flags.
+
+The directory is the agent's (the ConfigMap): keys that do not begin with `hubble-` are the agent's
+to check. Read once at start; immutable afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from cilium_hubble.errors import ConfigError
+
+DEFAULT_DIRECTORY = Path("/etc/cilium/config")
+MAX_CAPACITY = 65535
+_OWN_PREFIX = "hubble-"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the daemon can be told. `capacity` is in flows; addresses are (host, port)."""
+
+    node_name: str
+    cluster_name: str = "default"
+    run_dir: Path = Path("/var/run/cilium")
+    bpf_root: Path = Path("/sys/fs/bpf/cilium")
+    socket: Path = Path("/var/run/cilium/hubble.sock")
+    capacity: int = 4095
+    metrics_address: tuple[str, int] | None = ("0.0.0.0", 9965)
+    debug: bool = False
+
+    @property
+    def monitor_socket(self) -> Path:
+        """Where events are told as lines."""
+        return self.run_dir / "monitor.sock"
+
+    @property
+    def node_state_socket(self) -> Path:
+        """Where the agent tells what it knows."""
+        return self.run_dir / "nodestate.sock"
+
+
+def read_values(directory: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the text of every key: files of the directory, then `CILIUM_…` variables.
+
+    Hidden files (the links that Kubernetes keeps for a mounted ConfigMap) are left out.
+    ConfigError when the directory does not exist.
+    """
+    if not directory.is_dir():
+        raise ConfigError("config-dir", f"{directory} is not a directory")
+    values = {
+        path.name: path.read_text().strip()
+        for path in sorted(directory.iterdir())
+        if not path.name.startswith(".") and path.is_file()
+    }
+    for name, value in environment.items():
+        if name.startswith("CILIUM_"):
+            values[name.removeprefix("CILIUM_").lower().replace("_", "-")] = value.strip()
+    return values
+
+
+def load(directory: Path, environment: Mapping[str, str], flags: Mapping[str, str]) -> Settings:
+    """Read and check the settings of this process; flags win over all else."""
+    values = {**read_values(directory, environment), **flags}
+    known = {"hubble-socket-path", "hubble-event-buffer-capacity", "hubble-metrics-server"}
+    for key in sorted(values):
+        if key.startswith(_OWN_PREFIX) and key not in known:
+            raise ConfigError(key, "is not a key that hubble knows; remove it")
+    node_name = environment.get("K8S_NODE_NAME", "").strip()
+    if not node_name:
+        raise ConfigError("K8S_NODE_NAME", "is not set; the pod gets it from spec.nodeName")
+    socket = values.get("hubble-socket-path", "/var/run/cilium/hubble.sock")
+    return Settings(
+        node_name=node_name,
+        cluster_name=values.get("cluster-name") or "default",
+        run_dir=Path(values.get("state-dir") or "/var/run/cilium"),
+        bpf_root=Path(values.get("bpf-root") or "/sys/fs/bpf") / "cilium",
+        socket=Path(socket.removeprefix("unix://")),
+        capacity=_capacity(values.get("hubble-event-buffer-capacity", "4095")),
+        metrics_address=_address(values.get("hubble-metrics-server", ":9965")),
+        debug=_boolean("debug", values.get("debug", "false")),
+    )
+
+
+def _capacity(raw: str) -> int:
+    number = int(raw) if raw.isdecimal() else 0
+    if not 0 < number <= MAX_CAPACITY or number & number + 1:
+        below = f"one less than a power of two, at most {MAX_CAPACITY}: 4095, 8191, 16383 …"
+        raise ConfigError("hubble-event-buffer-capacity", f"{raw!r} is not {below}")
+    return number
+
+
+def _address(raw: str) -> tuple[str, int] | None:
+    if not raw:
+        return None
+    host, separator, port = raw.rpartition(":")
+    if not separator or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ConfigError("hubble-metrics-server", f"{raw!r} is not host:port")
+    return host.strip("[]") or "0.0.0.0", int(port)
+
+
+def _boolean(key: str, raw: str) -> bool:
+    if raw.lower() not in ("true", "false"):
+        raise ConfigError(key, f"{raw!r} is neither true nor false")
+    return raw.lower() == "true"

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hubble's metrics under upstream's names, and this process's own.
+
+Counted per batch by column operations; the scrape, in a thread of its own, reads plain integers.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from cilium_core.layouts.events import EventType
+from cilium_hubble.flows import summary
+from cilium_hubble.flows.ingest import Ingest
+from cilium_hubble.flows.record import LostSource, Verdict
+from cilium_hubble.flows.words import observation_point
+from cilium_hubble.kernel.dtypes import Rows
+from cilium_hubble.kernel.source import EventSource
+from cilium_hubble.monitor.server import Monitor
+from cilium_hubble.observer.service import Observer
+from cilium_hubble.state.applying import Applier
+from cilium_hubble.version import VERSION
+
+_TYPES = {
+    EventType.DROP: "Drop",
+    EventType.TRACE: "Trace",
+    EventType.POLICY_VERDICT: "PolicyVerdict",
+}
+_PROTOCOLS = {
+    summary.TCP: "TCP",
+    summary.UDP: "UDP",
+    summary.SCTP: "SCTP",
+    summary.ICMP: "ICMPv4",
+    summary.ICMPV6: "ICMPv6",
+    summary.IGMP: "IGMP",
+    summary.VRRP: "VRRP",
+}
+_COLUMNS = ("type", "subtype", "verdict", "proto")
+
+
+class FlowCounts:
+    """Flows by type, subtype, verdict and protocol."""
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self.counts: Counter[tuple[int, ...]] = Counter()
+
+    def add(self, rows: Rows) -> None:
+        """Count a batch of stored rows."""
+        keys = np.zeros(len(rows), "u4")
+        for column in _COLUMNS:
+            keys = keys << 8 | rows[column]
+        for key, count in zip(*np.unique(keys, return_counts=True), strict=True):
+            self.counts[tuple(int(key).to_bytes(4, "big"))] += int(count)
+
+
+class HubbleCollector(Collector):
+    """Turns the daemon's state into metric families."""
+
+    def __init__(
+        self,
+        flows: FlowCounts,
+        ingest: Ingest,
+        source: EventSource,
+        observer: Observer,
+        monitor: Monitor,
+        applier: Applier,
+    ) -> None:
+        """Read these at each scrape."""
+        self._flows = flows
+        self._ingest = ingest
+        self._source = source
+        self._observer = observer
+        self._monitor = monitor
+        self._applier = applier
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield all families."""
+        yield self._processed()
+        yield self._lost()
+        version = GaugeMetricFamily("hubble_version", "Version of hubble", labels=["version"])
+        version.add_metric([VERSION], 1)
+        yield version
+        counters = {
+            "hubble_ring_events_seen": ("Events taken out of the kernel's ring", self._source.seen),
+            "hubble_unknown_events": ("Events of types that are not known", self._ingest.unknown),
+        }
+        for name, (text, value) in counters.items():
+            yield CounterMetricFamily(name, text, value=value)
+        gauges = {
+            "hubble_ring_bytes": ("Size of the kernel's ring", self._source.capacity),
+            "hubble_stored_flows": ("Flows that queries see", self._ingest.store.shown),
+            "hubble_interned_parties": ("Distinct ends of flows held", len(self._ingest.parties)),
+            "hubble_subscribers": ("Streams of flows being served", self._observer.subscribers),
+            "hubble_monitor_clients": ("Clients of the monitor socket", self._monitor.clients),
+            "hubble_node_state_revision": (
+                "Revision of the agent's state that is applied",
+                self._applier.revision,
+            ),
+        }
+        for name, (text, value) in gauges.items():
+            yield GaugeMetricFamily(name, text, value=value)
+
+    def _processed(self) -> Metric:
+        family = CounterMetricFamily(
+            "hubble_flows_processed",
+            "Flows processed",
+            labels=["protocol", "type", "subtype", "verdict"],
+        )
+        for (kind, subtype, verdict, protocol), count in list(self._flows.counts.items()):
+            point = observation_point(subtype) if kind == EventType.TRACE else ""
+            name = _PROTOCOLS.get(protocol, "Unknown protocol")
+            labels = [name, _TYPES[EventType(kind)], point, Verdict(verdict).name]
+            family.add_metric(labels, count)
+        return family
+
+    def _lost(self) -> Metric:
+        family = CounterMetricFamily("hubble_lost_events", "Events lost", labels=["source"])
+        family.add_metric([_LOST[LostSource.KERNEL_RING]], self._source.lost_ever)
+        family.add_metric([_LOST[LostSource.FLOW_STORE]], self._observer.missed)
+        return family
+
+
+_LOST = {
+    LostSource.KERNEL_RING: "perf_event_ring_buffer",
+    LostSource.FLOW_STORE: "hubble_ring_buffer",
+}
+
+
+def serve(address: tuple[str, int], collector: HubbleCollector) -> Any:
+    """Serve /metrics from a thread; return what `shutdown` ends it."""
+    registry = CollectorRegistry()
+    registry.register(collector)
+    ProcessCollector(registry=registry)
+    server, _thread = start_http_server(address[1], address[0], registry)
+    return server

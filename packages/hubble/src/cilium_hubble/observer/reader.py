@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Walks the store for one query: where to begin, what passes, what a slow follower has missed.
+
+Rows are read in stretches; between two the event loop turns, so that ingest goes on. The rows of
+one stretch are used up before the caller gives the loop back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+
+import numpy as np
+
+from cilium_hubble.flows.chunk import Chunk
+from cilium_hubble.flows.record import LOST, STORED, LostSource
+from cilium_hubble.flows.store import Store
+from cilium_hubble.observer.query import Query
+
+STRETCH = 512
+LOST_SECONDS = 1.0  # a slow follower hears of what it missed once a second
+
+
+class Reader:
+    """One query's way through the store. `missed` counts rows that were gone before it came."""
+
+    def __init__(self, store: Store, query: Query) -> None:
+        """Nothing is read yet."""
+        self._store = store
+        self._query = query
+        self._told_at = 0.0
+        self._untold = 0
+        self._since = 0
+        self.missed = 0
+
+    async def chunks(self) -> AsyncGenerator[Chunk, None]:
+        """Yield stretches of the rows that pass, oldest first, lost ones among them."""
+        store, query = self._store, self._query
+        end = store.next_sequence
+        position, left = self._start(), query.number
+        while query.follow or position < end:
+            await store.wait(position)
+            if position < store.oldest:
+                self._miss(store.oldest - position)
+                position = store.oldest
+            stop = min(position + STRETCH, store.next_sequence if query.follow else end)
+            chunk = Chunk.of(store.read(position, stop), position)
+            position = stop
+            chunk, over = self._cut(chunk)
+            passed = chunk.where(query.check(chunk))
+            if query.number and not query.follow:
+                passed, left = _take(passed, left)
+            lost = self._lost_chunk()
+            if lost is not None:
+                yield lost
+            if len(passed):
+                yield passed
+            if over or (query.number and not query.follow and not left):
+                return
+            await asyncio.sleep(0)
+
+    def _start(self) -> int:
+        store, query = self._store, self._query
+        if query.since is not None or query.first:
+            return store.first_shown
+        if query.follow and not query.number:
+            return store.next_sequence
+        return self._last(query.number) if query.number else store.first_shown
+
+    def _last(self, number: int) -> int:
+        """Return where the last `number` flows that pass begin."""
+        store, found = self._store, 0
+        position = store.next_sequence
+        while position > store.first_shown:
+            start = max(position - STRETCH, store.first_shown)
+            chunk = Chunk.of(store.read(start, position), start)
+            mask = self._query.check(chunk) & (chunk.rows["type"] != LOST)
+            if self._query.until is not None:
+                mask &= chunk.rows["time"] <= self._query.until
+            places = np.flatnonzero(mask)
+            if found + len(places) >= number:
+                return start + int(places[len(places) - (number - found)])
+            found += len(places)
+            position = start
+        return store.first_shown
+
+    def _cut(self, chunk: Chunk) -> tuple[Chunk, bool]:
+        """Leave out what is before `since`; stop at the first row after `until`."""
+        times, lost, over = chunk.rows["time"], chunk.rows["type"] == LOST, False
+        if self._query.until is not None:
+            late = (times > self._query.until) & ~lost
+            if late.any():
+                chunk, over = chunk.where(slice(int(late.argmax()))), True
+                times, lost = chunk.rows["time"], chunk.rows["type"] == LOST
+        if self._query.since is not None:
+            chunk = chunk.where((times >= self._query.since) | lost)
+        return chunk, over
+
+    def _miss(self, count: int) -> None:
+        self._since = self._since or time.time_ns()
+        self._untold += count
+        self.missed += count
+
+    def _lost_chunk(self) -> Chunk | None:
+        clock = time.monotonic()
+        if not self._untold or clock - self._told_at < LOST_SECONDS:
+            return None
+        rows = np.zeros(1, STORED)
+        rows["type"], rows["subtype"] = LOST, LostSource.FLOW_STORE
+        rows["tx_packets"], rows["until"], rows["time"] = self._untold, self._since, time.time_ns()
+        self._told_at, self._untold, self._since = clock, 0, 0
+        return Chunk.of(rows, -1)
+
+
+def _take(chunk: Chunk, left: int) -> tuple[Chunk, int]:
+    """Cut a chunk after `left` flows; return it with what is still wanted."""
+    counted = np.cumsum(chunk.rows["type"] != LOST)
+    if not len(counted) or counted[-1] < left:
+        return chunk, left - (int(counted[-1]) if len(counted) else 0)
+    return chunk.where(slice(int(np.searchsorted(counted, left)) + 1)), 0

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Puts updates of the node-state stream into the directory. Pure, event loop only."""
+
+from __future__ import annotations
+
+import asyncio
+
+from cilium_core.addresses import pack_address
+from cilium_core.proto import nodestate_pb2 as pb
+from cilium_hubble.state.directory import Directory, Endpoint, Frontend, Peer
+from cilium_hubble.state.model import Node, Origin, ServiceName, Workload
+from cilium_hubble.state.rules import Ports, Rule
+
+Key = tuple[str, int | str | tuple[int, int]]
+
+
+class Applier:
+    """Applies updates in order and knows where the stream can be resumed.
+
+    `epoch` and `revision` name the last state that was applied completely: a snapshot counts when
+    its last piece is in, and only then is removed what none of its pieces named.
+    """
+
+    def __init__(self, directory: Directory) -> None:
+        """Nothing is applied yet: the first stream must be a snapshot."""
+        self.epoch = ""
+        self.revision = 0
+        self.synced = asyncio.Event()  # a complete state was applied once
+        self._directory = directory
+        self._policies: set[tuple[int, int]] = set()
+        self._named: set[Key] | None = None
+
+    def begin(self) -> pb.WatchRequest:
+        """Forget an unfinished snapshot; return the request that goes on from what is complete."""
+        self._named = None
+        return pb.WatchRequest(epoch=self.epoch, revision=self.revision)
+
+    def apply(self, update: pb.Update) -> None:
+        """Apply one piece."""
+        if update.kind != pb.Update.DELTA and self._named is None:
+            self._named = set()
+        for change in update.changes:
+            key = self._remove(change) if change.removed else self._put(change)
+            if self._named is not None:
+                self._named.add(key)
+        if update.kind == pb.Update.SNAPSHOT:
+            return
+        if update.kind == pb.Update.SNAPSHOT_END:
+            self._remove_unnamed(self._named or set())
+            self._named = None
+        self.epoch, self.revision = update.epoch, update.revision
+        self.synced.set()
+
+    def _put(self, change: pb.Change) -> Key:
+        known = self._directory
+        match change.WhichOneof("object"):
+            case "node":
+                node = change.node
+                known.put_node(Node(node.name, node.cluster, tuple(node.labels)))
+                return "node", 0
+            case "endpoint":
+                known.put_endpoint(_endpoint(change.endpoint))
+                return "endpoint", change.endpoint.id
+            case "identity":
+                known.put_identity(change.identity.id, tuple(change.identity.labels))
+                return "identity", change.identity.id
+            case "prefix":
+                prefix = change.prefix
+                workload = _workload(prefix) if prefix.HasField("workload") else None
+                peer = Peer(prefix.identity, prefix.namespace, prefix.pod, workload)
+                known.put_prefix(prefix.prefix, peer)
+                return "prefix", prefix.prefix
+            case "service":
+                service = change.service
+                frontends = tuple(
+                    Frontend(pack_address(f.address), f.port, f.protocol) for f in service.frontends
+                )
+                name = ServiceName(service.namespace, service.name)
+                known.put_service(service.id, name, frontends)
+                return "service", service.id
+            case "policy":
+                policy = change.policy
+                rules = tuple(_rule(rule) for rule in policy.rules)
+                known.rules.put(policy.number, policy.revision, rules)
+                self._policies.add((policy.number, policy.revision))
+                return "policy", (policy.number, policy.revision)
+        return "unknown", 0  # of a newer agent: not ours to name flows by
+
+    def _remove(self, change: pb.Change) -> Key:
+        known = self._directory
+        match change.WhichOneof("object"):
+            case "endpoint":
+                known.remove_endpoint(change.endpoint.id)
+            case "identity":
+                known.remove_identity(change.identity.id)
+            case "prefix":
+                known.remove_prefix(change.prefix.prefix)
+            case "service":
+                known.remove_service(change.service.id)
+            case "policy":
+                self._remove_policy(change.policy.number, change.policy.revision)
+        return "removed", 0
+
+    def _remove_policy(self, number: int, revision: int) -> None:
+        self._directory.rules.remove(number, revision)
+        self._policies.discard((number, revision))
+
+    def _remove_unnamed(self, named: set[Key]) -> None:
+        known = self._directory
+        for endpoint_id in [key for key in known.endpoints if ("endpoint", key) not in named]:
+            known.remove_endpoint(endpoint_id)
+        for number in [key for key in known.identities if ("identity", key) not in named]:
+            known.remove_identity(number)
+        for prefix in [key for key in known.prefixes if ("prefix", key) not in named]:
+            known.remove_prefix(prefix)
+        for service in [key for key in known.services if ("service", key) not in named]:
+            known.remove_service(service)
+        for policy in [key for key in self._policies if ("policy", key) not in named]:
+            self._remove_policy(*policy)
+
+
+def _endpoint(message: pb.Endpoint) -> Endpoint:
+    return Endpoint(
+        message.id,
+        message.namespace,
+        message.pod,
+        message.identity,
+        tuple(message.labels),
+        tuple(pack_address(address) for address in message.addresses),
+        _workload(message) if message.HasField("workload") else None,
+    )
+
+
+def _workload(message: pb.Endpoint | pb.Prefix) -> Workload:
+    return Workload(message.workload.kind, message.workload.name)
+
+
+def _rule(message: pb.Rule) -> Rule:
+    origin = message.origin
+    return Rule(
+        message.direction,
+        message.deny,
+        tuple(Ports(ports.protocol, ports.first, ports.last) for ports in message.ports),
+        None if message.any_peer else tuple((peer.word, peer.mask) for peer in message.peers),
+        Origin(origin.kind, origin.namespace, origin.name, origin.field),
+    )

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The daemon whole: a kernel's ring, an agent's state, and what clients of each socket get."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import grpc.aio
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from cilium_agent.nodestate.facts import NodeFact
+from cilium_agent.nodestate.service import serve as serve_state
+from cilium_agent.nodestate.state import NodeState
+from cilium_core.proto import observer_pb2 as pb
+from cilium_hubble import daemon as daemon_module
+from cilium_hubble import main as main_module
+from cilium_hubble.config import Settings
+from cilium_hubble.daemon import Daemon
+from cilium_hubble.errors import RingBusy
+from cilium_hubble.kernel.ring import STRIDE
+
+sys.path.insert(0, str(Path(__file__).parent / "kernel"))
+from producer import Producer
+
+pytestmark = pytest.mark.root
+RING = 1 << 16
+
+
+@pytest.fixture
+def bpffs(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "bpffs"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "bpf", "bpf", str(folder)], check=True)
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, bpffs: Path) -> Settings:
+    (bpffs / "maps").mkdir()
+    return Settings(
+        node_name="worker",
+        run_dir=tmp_path / "run",
+        bpf_root=bpffs,
+        socket=tmp_path / "run" / "hubble.sock",
+        metrics_address=("127.0.0.1", 29965),
+    )
+
+
+@pytest.fixture
+async def running(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[Daemon, Producer]]:
+    monkeypatch.setattr(daemon_module, "NAMES_SECONDS", 0.2)
+    producer = Producer(settings.bpf_root / "maps", RING)
+    made = Daemon(settings)
+    task = asyncio.create_task(made.run())
+    async with asyncio.timeout(5):
+        while not settings.monitor_socket.exists():  # noqa: ASYNC110 - a file appears
+            await asyncio.sleep(0.01)
+    yield made, producer
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    producer.close()
+
+
+async def follow(path: Path, count: int) -> list[pb.GetFlowsResponse]:
+    async with grpc.aio.insecure_channel(f"unix:{path}") as channel:
+        method = channel.unary_stream(
+            "/observer.Observer/GetFlows",
+            request_serializer=pb.GetFlowsRequest.SerializeToString,
+            response_deserializer=pb.GetFlowsResponse.FromString,
+        )
+        got, seen = [], 0
+        async for response in method(pb.GetFlowsRequest(follow=True, number=1 << 60)):
+            got.append(response)
+            seen += response.lost_events.num_events_lost or 1
+            if seen >= count:
+                return got
+    raise AssertionError("the stream ended")
+
+
+async def test_every_event_is_seen_or_declared_lost(
+    running: tuple[Daemon, Producer], settings: Settings
+) -> None:
+    made, producer = running
+    sent = 3 * (RING // STRIDE)
+    reading = asyncio.create_task(follow(settings.socket, sent))
+    await asyncio.sleep(0.3)
+    producer.run(sent)  # on this thread: the daemon cannot read meanwhile
+    got = await asyncio.wait_for(reading, 20)
+    flows = [response for response in got if response.HasField("flow")]
+    lost = sum(response.lost_events.num_events_lost for response in got)
+    assert lost > 0
+    assert len(flows) + lost == sent
+    assert (made.source.seen, made.source.lost) == (len(flows), lost)
+    assert made.ingest.store.flows == len(flows)
+
+
+async def test_names_come_from_the_agent(
+    running: tuple[Daemon, Producer], settings: Settings
+) -> None:
+    made, producer = running
+    state = NodeState()
+    state.put(NodeFact("named", "c1", ("a=b",)))
+    state.open()
+    async with serve_state(settings.node_state_socket, state):
+        await asyncio.wait_for(made.applier.synced.wait(), 10)
+        producer.run(1)
+        (response,) = await asyncio.wait_for(follow(settings.socket, 1), 5)
+    assert response.node_name == response.flow.node_name == "c1/named"
+    assert list(response.flow.node_labels) == ["a=b"]
+
+
+async def test_monitor_and_metrics(running: tuple[Daemon, Producer], settings: Settings) -> None:
+    made, producer = running
+    reader, writer = await asyncio.open_unix_connection(settings.monitor_socket)
+    writer.write(b"{}\n")
+    await reader.readline()
+    await asyncio.sleep(0.3)
+    producer.run(5)
+    for _ in range(5):
+        assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"-> endpoint 0 flow 0x")
+    writer.close()
+    await asyncio.sleep(0.05)
+    text = await asyncio.to_thread(
+        lambda: urllib.request.urlopen("http://127.0.0.1:29965/metrics").read().decode()
+    )
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    (sample,) = families["hubble_flows_processed"].samples
+    assert sample.value == 5
+    assert sample.labels == {
+        "protocol": "Unknown protocol",
+        "type": "Trace",
+        "subtype": "to-endpoint",
+        "verdict": "FORWARDED",
+    }
+    lost = {s.labels["source"]: s.value for s in families["hubble_lost_events"].samples}
+    assert lost == {"perf_event_ring_buffer": 0, "hubble_ring_buffer": 0}
+    assert families["hubble_ring_events_seen"].samples[0].value == 5
+    assert families["hubble_ring_bytes"].samples[0].value == RING
+    assert families["hubble_stored_flows"].samples[0].value == 5
+    assert made.observer.rate.per_second() >= 0
+
+
+async def test_a_second_daemon_stays_away(
+    running: tuple[Daemon, Producer], settings: Settings
+) -> None:
+    with pytest.raises(RingBusy):
+        Daemon(settings)
+    assert await main_module.serve(settings) == 1
+
+
+async def test_the_process_ends_by_sigterm_and_the_next_goes_on(settings: Settings) -> None:
+    producer = Producer(settings.bpf_root / "maps", RING)
+    run_dir = settings.run_dir
+    run_dir.mkdir(parents=True)
+    (run_dir / "config").mkdir()
+    command = [sys.executable, "-m", "cilium_hubble.main", "--config-dir", str(run_dir / "config")]
+    command += ["--state-dir", str(run_dir), "--hubble-socket-path", str(settings.socket)]
+    command += ["--hubble-metrics-server", "127.0.0.1:29966"]
+    # The settings put the maps under <bpf-root>/cilium; here they are straight under the mount.
+    (run_dir / "bpf").mkdir()
+    (run_dir / "bpf" / "cilium").symlink_to(settings.bpf_root)
+    command += ["--bpf-root", str(run_dir / "bpf")]
+    producer.run(3)
+    state = NodeState()
+    state.open()
+    async with serve_state(settings.node_state_socket, state):
+        await two_lives(command, settings, producer)
+    producer.close()
+
+
+async def two_lives(command: list[str], settings: Settings, producer: Producer) -> None:
+    for total in (3, 2):
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            env={"K8S_NODE_NAME": "worker"},
+            stderr=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(20):
+            while not settings.socket.exists():  # noqa: ASYNC110 - a file appears
+                await asyncio.sleep(0.02)
+            flows = await follow(settings.socket, total)
+        assert len(flows) == total
+        process.terminate()
+        _, err = await asyncio.wait_for(process.communicate(), 10)
+        assert process.returncode == 0, err
+        last = json.loads(err.decode().strip().splitlines()[-1])
+        assert last["msg"].startswith("hubble stops")
+        producer.run(2)
