@@ -18,14 +18,14 @@ from e2e.policy.case import (
 
 CILIUM_POLICIES = (
     Case(
-        "ingress with one empty rule allows everyone",
+        "ingress with one empty rule allows nobody: default deny as it is written",
         (cnp({"endpointSelector": {}, "ingress": [{}]}),),
-        lambda s, t, port, proto: True,
+        lambda s, t, port, proto: not at(t, "x"),
     ),
     Case(
         "an empty ingress list denies nothing by itself",
         (cnp({"endpointSelector": {}, "ingress": [], "egress": [{}]}),),
-        lambda s, t, port, proto: True,
+        lambda s, t, port, proto: not at(s, "x"),
     ),
     Case(
         "an empty list of endpoints is nobody",
@@ -322,7 +322,7 @@ CLUSTERWIDE_POLICIES = (
                     "ingressDeny": [{"toPorts": [{"ports": TCP80}]}],
                 }
             ),
-            cnp({"endpointSelector": {}, "ingress": [{}]}),
+            cnp({"endpointSelector": {}, "ingress": [{"fromEntities": ["all"]}]}),
         ),
         lambda s, t, port, proto: not (at(t, "x") and (port, proto) == (80, "tcp")),
     ),

@@ -48,6 +48,19 @@ def test_an_invalid_policy_names_its_fields() -> None:
     assert "spec.ingress[0].fromCIDR[1]" in said["message"]
 
 
+def test_what_this_version_does_not_do_is_said() -> None:
+    nodes = body({"nodeSelector": {}, "ingress": [{"fromEntities": ["all"]}]})
+    nodes["kind"] = "CiliumClusterwideNetworkPolicy"
+    said = policies.condition(nodes, NOW)
+    assert said.status == "False"
+    assert "spec.nodeSelector: not supported by this version" in said.message
+    ports = [{"ports": [{"port": "80", "protocol": "TCP"}], "rules": {"http": [{}]}}]
+    l7 = body({"endpointSelector": {}, "egress": [{"toPorts": ports}]})
+    said = policies.condition(l7, NOW)
+    assert said.status == "True"
+    assert "dropped" in said.message
+
+
 def test_a_correction_turns_it_and_other_conditions_stay() -> None:
     other = {"type": "Mine", "status": "True"}
     bad = policies.patch_for(body(BAD), NOW)

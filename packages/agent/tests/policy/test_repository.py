@@ -44,3 +44,12 @@ def test_an_edit_that_is_a_slip_leaves_the_old_rules_in_force() -> None:
     assert repository.prefixes() == {ip_network("192.0.2.0/24")}
     assert repository.put(KEY, body(ingress=[{}])).problems == ()
     assert repository.prefixes() == set()
+
+
+def test_a_policy_of_nodes_is_refused_whole() -> None:
+    key = PolicyKey("CiliumClusterwideNetworkPolicy", "", "p")
+    spec = {"nodeSelector": {}, "ingress": [{"fromEntities": ["all"]}]}
+    nodes = {**body(), "kind": key.kind, "metadata": {"name": "p"}, "spec": spec}
+    held = Repository("default", (4, 6)).put(key, nodes)
+    assert held.policies == ()
+    assert [problem.field for problem in held.problems] == ["spec.nodeSelector"]

@@ -15,7 +15,8 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from cilium_core.crds.models import PolicyCondition
-from cilium_core.policy.language import problems
+from cilium_core.policy.available import L7_DROPPED, drops_l7, unavailable
+from cilium_core.policy.language import parse, problems
 from cilium_operator.errors import ApiError
 
 T = TypeVar("T")
@@ -25,6 +26,7 @@ KINDS = {
     "CiliumClusterwideNetworkPolicy": "ciliumclusterwidenetworkpolicies",
 }
 TYPE = "Valid"
+CLUSTER = "default"  # whether a policy is valid does not depend on the cluster's name
 SHOWN = 3  # problems in one message
 
 
@@ -52,8 +54,12 @@ def path_of(key: str) -> str:
 def condition(body: Mapping[str, Any], now: datetime) -> PolicyCondition:
     """Judge a policy object."""
     found = problems(body)
+    policies = [] if found else parse(body, CLUSTER)
+    found = found or unavailable(policies)
     if not found:
         text, status = "Policy validation succeeded", "True"
+        if drops_l7(policies):
+            text += f"; {L7_DROPPED}"
     else:
         more = f" (and {len(found) - SHOWN} more)" if len(found) > SHOWN else ""
         text = "; ".join(str(problem) for problem in found[:SHOWN]) + more

@@ -67,11 +67,16 @@ class PrefixFold:
 
     def winner(self, prefix: Network) -> Metadata | None:
         """Return the row of a prefix, None when nothing is said of it."""
+        name = self.speaker(prefix)
+        return self._statements[prefix][name] if name else None
+
+    def speaker(self, prefix: Network) -> str:
+        """Return the resource whose statement is a prefix's row, empty when nothing is said."""
         held = self._statements.get(prefix)
         if not held:
-            return None
+            return ""
         best = max((said.source, said.since) for said in held.values())
-        return held[min(name for name, said in held.items() if (said.source, said.since) == best)]
+        return min(name for name, said in held.items() if (said.source, said.since) == best)
 
     def take_dirty(self) -> set[Network]:
         """Return the prefixes touched since the last call."""

@@ -33,8 +33,12 @@ class IpcacheWriter:
     """Owner of all ipcache rows but local endpoints'."""
 
     def __init__(self, table: IpcacheTable, is_local: Callable[[bytes], bool]) -> None:
-        """`is_local` tells whether 16 address bytes are a local endpoint's."""
+        """`is_local` tells whether 16 address bytes are a local endpoint's.
+
+        `on_row` is told of each prefix that was written: its row (None: gone) and who spoke.
+        """
         self.fold = PrefixFold()
+        self.on_row: Callable[[Network, Metadata | None, str], None] = lambda *_: None
         self._table = table
         self._is_local = is_local
         self._may_delete = False
@@ -61,6 +65,8 @@ class IpcacheWriter:
         except BaseException:
             self.fold.mark_dirty(dirty)
             raise
+        for prefix in dirty:
+            self.on_row(prefix, self.fold.winner(prefix), self.fold.speaker(prefix))
 
     def prune(self) -> int:
         """Allow deletions and remove rows that nothing stands for; return their number."""

@@ -77,7 +77,11 @@ class Assignment(NamedTuple):
 
 
 class PolicyKeeper:
-    """See the module. `start` once every list is in; before it, calls only feed the engine."""
+    """See the module. `start` once every list is in; before it, calls only feed the engine.
+
+    `on_rows` is told, before they are written, of which policy numbers rows change and under which
+    revision; `on_flush` when all is in the kernel.
+    """
 
     def __init__(self, kernel: PolicyKernel, prefixes: Prefixes, cidrs: CidrIdentities) -> None:
         """Start with the reserved identities."""
@@ -85,6 +89,7 @@ class PolicyKeeper:
         self.cidrs = cidrs
         self.changed = asyncio.Event()
         self.on_flush: Callable[[], None] = lambda: None
+        self.on_rows: Callable[[set[int], int], None] = lambda _numbers, _revision: None
         self._kernel = kernel
         self._prefixes = prefixes
         self._revision = 0
@@ -196,6 +201,8 @@ class PolicyKeeper:
         self._write()
         self._prefixes.show(dict(self.cidrs.numbers))
         self._started = True
+        self.on_rows({key.policy for key in self.engine.tables.rows}, self._revision)
+        self.on_flush()
 
     def flush(self) -> None:
         """Carry everything that changed into the kernel. What the kernel refuses is raised."""
@@ -250,6 +257,7 @@ class PolicyKeeper:
         self._agrees = False  # until all is through: a part may be written
         try:
             self._kernel.record(changes.bit_records, changes.policy_records)
+            self.on_rows({key.policy for key in wanted[0]}, changes.revision)
             self._kernel.apply(plan(held, *wanted))
             if changes.revision != self._revision:
                 self._kernel.set_revision(changes.revision)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from cilium_core.addresses import Network
 from cilium_core.errors import FieldError
+from cilium_core.policy.available import unavailable
 from cilium_core.policy.language import parse, prefixes, problems
 from cilium_core.policy.rules import Policy
 
@@ -57,12 +58,13 @@ class Repository:
     def put(self, key: PolicyKey, body: Mapping[str, Any]) -> Held:
         """Read an object; return what is held of it now."""
         wrong = tuple(problems(body))
+        policies = () if wrong else tuple(parse(body, self._cluster, self._families))
+        wrong = wrong or tuple(unavailable(policies))
         if wrong:
             before = self._held.get(key)
             kept, named = (before.policies, before.prefixes) if before else ((), frozenset())
             self._held[key] = Held(kept, body, wrong, named)
         else:
-            policies = tuple(parse(body, self._cluster, self._families))
             named = frozenset(prefix for policy in policies for prefix in prefixes(policy))
             self._held[key] = Held(policies, body, (), named)
         return self._held[key]

@@ -9,7 +9,7 @@ next `flush`. Event loop only.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
@@ -56,6 +56,7 @@ class Balancer:
         self._unwritten: dict[Frontend, Rows] = {}  # what did not fit
         self._unswept = False  # rows that nothing stands for may be left
         self._may_delete = False
+        self.on_written: Callable[[], None] = lambda: None
 
     def attach(self, services: Informer[ServiceObject], slices: Informer[SliceObject]) -> None:
         """Follow both informers."""
@@ -125,6 +126,7 @@ class Balancer:
         refused = self._write(touched)
         if self._unswept and self._may_delete:
             self._sweep()
+        self.on_written()
         for failure in (*errors.values(), *refused):
             raise failure
 

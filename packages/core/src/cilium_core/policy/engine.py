@@ -21,7 +21,7 @@ from cilium_core.policy.explain import Explanation
 from cilium_core.policy.named_ports import NamedPorts
 from cilium_core.policy.peers import Peers
 from cilium_core.policy.resolve import Side
-from cilium_core.policy.rules import Direction, Policy
+from cilium_core.policy.rules import Direction, Policy, Rule
 from cilium_core.policy.subjects import Group, Selecting, Subjects
 from cilium_core.policy.tables import Row, RowKey, Tables
 
@@ -122,6 +122,12 @@ class Engine:
         """Judge a packet of a subject, with the rules that decide. KeyError as above."""
         labels = self._peers.labels(identity)
         return explaining.explain(self.side(key, direction), protocol, port, labels)
+
+    def rules(self, number: int) -> list[Rule]:
+        """Return the rules behind a policy number; none for one that nobody has."""
+        group = self._subjects.numbered(number)
+        found = self._subjects.policies(group) if group is not None else []
+        return [rule for _, policy in found for rule in policy.rules]
 
     def uses(self) -> dict[Use, int]:
         """Return every peer set in force, in each of its roles, with its bit's number."""

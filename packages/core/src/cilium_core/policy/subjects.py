@@ -92,6 +92,10 @@ class Subjects:
         """Return the groups that nobody is in."""
         return [group for group in self._groups.values() if not group.keys]
 
+    def numbered(self, number: int) -> Group | None:
+        """Return the group that has a policy number."""
+        return next((group for group in self._groups.values() if group.number == number), None)
+
     def drop(self, group: Group) -> None:
         """Forget a group."""
         del self._groups[group.content], self._items[group.item]
