@@ -40,7 +40,10 @@ USERS: dict[tuple[str, str], dict[str, dict[str, User]]] = {
         "ciliumnetworkpolicies": watched(),
         "ciliumclusterwidenetworkpolicies": watched(),
         "ciliumcidrgroups": watched(),
-        "ciliumidentities": watched(("create", (f"{AGENT}/identity/allocator.py", ".create("))),
+        "ciliumidentities": watched(
+            ("create", (f"{AGENT}/identity/allocator.py", ".create(")),
+            ("patch", (f"{AGENT}/identity/allocator.py", ".patch(")),
+        ),
         "ciliumendpoints": watched(
             ("get", (f"{AGENT}/k8s/publisher.py", "_client.find(")),
             ("create", (f"{AGENT}/k8s/publisher.py", "_client.create(")),

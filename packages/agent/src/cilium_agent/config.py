@@ -20,7 +20,15 @@ from cilium_core.errors import FieldError
 
 DEFAULT_DIRECTORY = Path("/etc/cilium/config")
 # Read elsewhere than here: by the k8s client, by the operator, or by scripts of the pod.
-_NOT_OURS = ("k8s-", "cluster-pool-", "operator-", "identity-", "cilium-", "leader-election-")
+_NOT_OURS = (
+    "hubble-",
+    "k8s-",
+    "cluster-pool-",
+    "operator-",
+    "identity-",
+    "cilium-",
+    "leader-election-",
+)
 _OTHERS_KEYS = frozenset(
     {
         "loader-python",
@@ -54,6 +62,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cgroup_root: Path = Path("/sys/fs/cgroup")
     native_routing: tuple[Network, ...] = ()
     labels: tuple[str, ...] = ()
+    policy_enforcement: str = "default"
+    enable_hubble: bool = True
     features_not_available: tuple[str, ...] = ()
     health_address: tuple[str, int] = ("127.0.0.1", 9879)
     prometheus_address: tuple[str, int] | None = ("0.0.0.0", 9962)
@@ -103,6 +113,12 @@ class _Source:
         if found.version != version:
             raise ConfigError(key, f"{raw} is not an IPv{version} CIDR")
         return (found,)
+
+    def one_of(self, key: str, *accepted: str) -> str:
+        value = self.text(key, accepted[0])
+        if value not in accepted:
+            raise ConfigError(key, f"{value!r} is none of {', '.join(accepted)}")
+        return value
 
     def only(self, key: str, *accepted: str) -> None:
         value = self.text(key, accepted[0])
@@ -159,6 +175,8 @@ def parse(values: Mapping[str, str], environment: Mapping[str, str]) -> Settings
             *source.network("ipv6-native-routing-cidr", 6),
         ),
         labels=tuple(source.text("labels", "").split()),
+        policy_enforcement=source.one_of("enable-policy", "default", "always", "never"),
+        enable_hubble=source.boolean("enable-hubble", True),
         features_not_available=_words(source.text("features-not-available", "")),
         health_address=source.address("agent-health-addr", "127.0.0.1:9879"),
         prometheus_address=_prometheus(source),

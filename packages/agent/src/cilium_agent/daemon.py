@@ -26,10 +26,12 @@ from cilium_agent.api.app import build as build_api
 from cilium_agent.api.server import serve_api, serve_health, serve_metrics
 from cilium_agent.cni.server import CniServer
 from cilium_agent.config import Settings
+from cilium_agent.datapath import conntrack
 from cilium_agent.datapath.attach import Attachments
 from cilium_agent.datapath.endpoints import KernelEndpoints
 from cilium_agent.datapath.enforcement import PolicyMaps
 from cilium_agent.datapath.programs import ensure_programs
+from cilium_agent.datapath.reporting import ALL_EVENTS, report_events
 from cilium_agent.datapath.store import MapStore
 from cilium_agent.endpoints.links import LinkSettings, PodLinks
 from cilium_agent.endpoints.manager import EndpointManager
@@ -50,16 +52,14 @@ from cilium_agent.metrics.collector import Renderer
 from cilium_agent.model import DatapathSettings, NodeAddressing
 from cilium_agent.nodes.local import cgroup2_root, own_addresses
 from cilium_agent.nodes.own import OwnNode, internal_addresses, pod_networks
-from cilium_agent.policy.cidrs import CidrIdentities
-from cilium_agent.policy.feed import PolicyFeed, PrefixLabels
+from cilium_agent.nodestate.service import serve as serve_node_state
 from cilium_agent.policy.keeper import PolicyKeeper
-from cilium_agent.policy.prefixes import IpcachePrefixes
-from cilium_agent.policy.repository import Repository
 from cilium_agent.reconcile import Reconciler
 from cilium_agent.relabel import Relabeller
 from cilium_agent.services.balancer import Balancer
 from cilium_agent.state import AgentState, Outcome
 from cilium_agent.storage.store import EndpointStore
+from cilium_agent.telling import make_policing, make_teller, tell_tables
 from cilium_core.addresses import unpack_address
 from cilium_core.errors import CiliumError
 from cilium_core.labels import LabelFilter
@@ -140,19 +140,24 @@ class Agent:
         self._exits.callback(store.close)
         state.store = store
         ipcache = IpcacheWriter(store.ipcache, lambda raw: _is_pod(store, raw))
-        prefixes = IpcachePrefixes(ipcache)
-        labels = PrefixLabels(dual_stack=settings.enable_ipv4 and settings.enable_ipv6)
-        keeper = PolicyKeeper(PolicyMaps(store), prefixes, CidrIdentities(labels))
-        keeper.adopt(prefixes.known())
-        families = tuple(
-            f for f, on in ((4, settings.enable_ipv4), (6, settings.enable_ipv6)) if on
-        )
-        repository = Repository(settings.cluster_name, families)
-        state.keeper, state.repository = keeper, repository
-        PolicyFeed(self._watches, keeper, labels, repository).attach()
+        policing = make_policing(settings, store, ipcache, self._watches)
+        state.keeper, state.repository = policing.keeper, policing.repository
+        keeper = policing.keeper
+        self._teller = make_teller(settings, keeper, self._watches)
         balancer = Balancer(store.services, store.slots, store.backends, settings.node_name)
-        reconciler = Reconciler(self._watches, ipcache, balancer, store.tunnels, settings.node_name)
+        reconciler = Reconciler(
+            self._watches,
+            ipcache,
+            balancer,
+            store.tunnels,
+            settings.node_name,
+            lambda name: state.controllers.setdefault(name, Outcome()),
+        )
         state.ipcache, state.balancer, state.remote_nodes = ipcache, balancer, reconciler.remote
+        tell_tables(self._teller, ipcache, balancer, store)
+        told = serve_node_state(settings.run_dir / "nodestate.sock", self._teller.state)
+        await self._exits.enter_async_context(told)
+        report_events(store, ALL_EVENTS if settings.enable_hubble else ())
 
         addressing = await self._addressing()
         state.addressing = addressing
@@ -165,8 +170,9 @@ class Agent:
 
         manager, cni = await self._endpoints(addressing, kernel, keeper)
         await self._write_tables(reconciler, kernel, keeper)
+        self._teller.state.open()
         await self._open_node(cni)
-        self._start_workers(reconciler, kernel, manager)
+        self._start_workers(reconciler, kernel, manager, policing.maps)
         state.bootstrap_seconds = time.monotonic() - state.started
         state.ready = True
         log.info("agent ready", seconds=round(state.bootstrap_seconds, 2))
@@ -254,6 +260,7 @@ class Agent:
         state.publisher = EndpointPublisher(
             self._client, str(addressing.node_v4 or addressing.node_v6)
         )
+        self._teller.objects = state.publisher
         links = LinkSettings(
             device_mtu=self._attached.device_mtu,
             route_mtu=self._attached.tunnel_mtu,
@@ -268,7 +275,7 @@ class Agent:
             links=PodLinks(links),
             pods=PodReader(self._client, self._watches.namespaces, labels, settings.cluster_name),
             identities=self._allocator,
-            objects=state.publisher,
+            objects=self._teller,
             datapath=kernel,
             policy=keeper,
         )
@@ -304,7 +311,11 @@ class Agent:
         await self._write_cni_conf()
 
     def _start_workers(
-        self, reconciler: Reconciler, kernel: KernelEndpoints, manager: EndpointManager
+        self,
+        reconciler: Reconciler,
+        kernel: KernelEndpoints,
+        manager: EndpointManager,
+        policy_maps: PolicyMaps,
     ) -> None:
         assert self.state.publisher is not None
         relabeller = Relabeller(self._watches, manager)
@@ -312,6 +323,7 @@ class Agent:
         spawn = self._tasks.create_task
         spawn(reconciler.run(), name="tables")
         spawn(self._keep_policy(), name="policy")
+        spawn(self._collect(policy_maps), name="conntrack")
         spawn(self.state.publisher.run(), name="CiliumEndpoints")
         spawn(relabeller.run(), name="identities of pods")
         self._repeat("host-network", REPAIR_SECONDS, lambda: self._repair(kernel))
@@ -333,6 +345,22 @@ class Agent:
                 outcome.failed(error)
 
         await self.state.keeper.run(report)
+
+    async def _collect(self, policy_maps: PolicyMaps) -> None:
+        """Free what is over: connections past their time, and rows' overflow lists."""
+        assert self.state.store is not None
+        interval = conntrack.FIRST_INTERVAL
+        outcome = self.state.controllers.setdefault("conntrack-gc", Outcome())
+        while True:
+            await asyncio.sleep(interval)
+            try:
+                done = await asyncio.to_thread(conntrack.collect, self.state.store.connections)
+                policy_maps.kernel.collect()
+            except CiliumError as error:
+                outcome.failed(error)
+            else:
+                interval = conntrack.next_interval(interval, done)
+                outcome.succeeded()
 
     async def _repair(self, kernel: KernelEndpoints) -> None:
         before = self._attached

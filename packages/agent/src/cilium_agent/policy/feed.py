@@ -25,10 +25,14 @@ from cilium_core.errors import FieldError
 from cilium_core.labels import LabelSet
 from cilium_core.policy.cidr import cidr_labels
 from cilium_core.policy.language import CIDRGroup, cidr_group
+from cilium_core.policy.rules import Direction, Origin, Policy, Selector
 
 log = structlog.get_logger(__name__)
 
 API_SERVICE = ("default", "kubernetes")
+DENY_UNSELECTED = Policy(
+    Origin("policyEnforcementMode", "", "always"), Selector(), frozenset(Direction), ()
+)
 API_VERSIONS = {"NetworkPolicy": "networking.k8s.io/v1"}
 
 
@@ -57,9 +61,19 @@ class PolicyFeed:
     """Follows the informers. `repository` is for those who show policies."""
 
     def __init__(
-        self, watches: Watches, keeper: PolicyKeeper, labels: PrefixLabels, repository: Repository
+        self,
+        watches: Watches,
+        keeper: PolicyKeeper,
+        labels: PrefixLabels,
+        repository: Repository,
+        mode: str = "default",
     ) -> None:
-        """Call `attach` once the keeper has adopted what the kernel holds."""
+        """Call `attach` once the keeper has adopted what the kernel holds.
+
+        `mode` is upstream's policyEnforcementMode: in `always` endpoints that no policy selects
+        deny everything too, in `never` policies are read and judged but bind nobody.
+        """
+        self._mode = mode
         self.repository = repository
         self._watches = watches
         self._keeper = keeper
@@ -73,6 +87,8 @@ class PolicyFeed:
         self._watches.ciliumcidrgroups.on_change(self._group)
         for informer in self._watches.policies():
             self._follow(informer)
+        if self._mode == "always":
+            self._keeper.set_policies("always", (DENY_UNSELECTED,))
 
     def _follow(self, informer: Informer[PolicyObject]) -> None:
         kind = informer.scope
@@ -94,7 +110,7 @@ class PolicyFeed:
             held = self.repository.put(key, _body(kind, new))
             for problem in held.problems:
                 log.warning("policy not enforced as written", policy=str(key), problem=str(problem))
-            self._keeper.set_policies(key, held.policies)
+            self._keeper.set_policies(key, held.policies if self._mode != "never" else ())
         self._prefixes()
 
     def _group(self, old: CiliumCIDRGroup | None, new: CiliumCIDRGroup | None) -> None:
