@@ -69,11 +69,18 @@ class PinnedMap(Generic[K, V]):
         return None if raw is None else self._value.unpack(raw)
 
     def update_many(self, entries: Mapping[K, V]) -> None:
-        """Write all entries in order. KernelError with ENOSPC or E2BIG when the map is full."""
+        """Write all entries in order. KernelError with ENOSPC or E2BIG when the map is full.
+
+        Its `done` is then the number of entries that were written.
+        """
         items = list(entries.items())
         for start in range(0, len(items), _BATCH):
             part = items[start : start + _BATCH]
-            self._write([key.pack() for key, _ in part], [value.pack() for _, value in part])
+            try:
+                self._write([key.pack() for key, _ in part], [value.pack() for _, value in part])
+            except KernelError as error:
+                error.done = None if error.done is None else start + error.done
+                raise
 
     def _write(self, keys: list[bytes], values: list[bytes]) -> None:
         if len(keys) > 1:
@@ -83,8 +90,12 @@ class PinnedMap(Generic[K, V]):
             except KernelError as error:
                 if error.errno not in _NO_BATCH:
                     raise
-        for key, value in zip(keys, values, strict=True):
-            syscall.map_update(self.fd, key, value)
+        for index, (key, value) in enumerate(zip(keys, values, strict=True)):
+            try:
+                syscall.map_update(self.fd, key, value)
+            except KernelError as error:
+                error.done = index
+                raise
 
     def delete_many(self, keys: Iterable[K]) -> None:
         """Delete the keys; an absent one is not an error."""
