@@ -41,6 +41,7 @@ USERS: dict[tuple[str, str], dict[str, dict[str, User]]] = {
         "ciliumclusterwidenetworkpolicies": watched(),
         "ciliumcidrgroups": watched(),
         "ciliumidentities": watched(
+            ("get", (f"{AGENT}/identity/allocator.py", ".find(")),
             ("create", (f"{AGENT}/identity/allocator.py", ".create(")),
             ("patch", (f"{AGENT}/identity/allocator.py", ".patch(")),
         ),

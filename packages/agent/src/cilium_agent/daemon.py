@@ -199,7 +199,8 @@ class Agent:
         assert router_v4 is None or isinstance(router_v4, IPv4Address)
         assert router_v6 is None or isinstance(router_v6, IPv6Address)
         node_v4, node_v6 = internal_addresses(node)
-        self._tasks.create_task(self._own.publish((router_v4, router_v6)), name="announce node")
+        self._own.announce((router_v4, router_v6), networks)
+        self._tasks.create_task(self._own.run(), name="own CiliumNode")
         return NodeAddressing(
             node_name=settings.node_name,
             node_v4=node_v4,
@@ -288,6 +289,7 @@ class Agent:
         self._exits.push_async_callback(_close_soon, cni)
         await restore(manager, dict(state.store.endpoints.current))
         await self._host.reach(state.pool.outside)
+        state.publisher.attach(self._watches.ciliumendpoints)
         return manager, cni
 
     async def _write_tables(
@@ -320,6 +322,7 @@ class Agent:
         assert self.state.publisher is not None
         relabeller = Relabeller(self._watches, manager)
         relabeller.attach()
+        self._allocator.lost = relabeller.renew
         spawn = self._tasks.create_task
         spawn(reconciler.run(), name="tables")
         spawn(self._keep_policy(), name="policy")

@@ -20,6 +20,8 @@ from cilium_core.errors import CiliumError
 log = structlog.get_logger(__name__)
 
 RETRY_SECONDS = 5.0
+# The shortest time from a failure to the next attempt, when something changed meanwhile.
+SPACING_SECONDS = 0.5
 
 
 class Controller(Protocol):
@@ -43,11 +45,13 @@ class Step:
         self._backoff = Backoff(first=0.2, limit=RETRY_SECONDS)
         self._wanted = True
         self._not_before = float("-inf")
+        self._spaced = float("-inf")
         self._told = ""
 
     def want(self) -> None:
-        """Something changed. A step that fails is not tried sooner for that."""
+        """Something changed: a step that failed is tried sooner for that, but not at once."""
         self._wanted = True
+        self._not_before = min(self._not_before, self._spaced)
 
     def due(self) -> float | None:
         """Return in how many seconds the step is to run, None when nothing is wanted of it."""
@@ -65,12 +69,14 @@ class Step:
         except StartOver:
             raise
         except Exception as error:
+            now = asyncio.get_running_loop().time()
             self._wanted = True
-            self._not_before = asyncio.get_running_loop().time() + self._backoff.delay()
+            self._not_before = now + self._backoff.delay()
+            self._spaced = now + SPACING_SECONDS
             self._controller.failed(error)
             self._tell(error)
         else:
-            self._not_before = float("-inf")
+            self._not_before = self._spaced = float("-inf")
             self._told = ""
             self._backoff.reset()
             self._controller.succeeded()

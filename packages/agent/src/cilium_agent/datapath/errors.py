@@ -19,6 +19,7 @@ class KernelError(DatapathError):
         self.command = command
         self.errno = number
         self.attr = b""  # the attribute block as the kernel left it (batches report progress)
+        self.done: int | None = None  # elements written before the error, None when not known
 
 
 class MapMismatch(DatapathError):

@@ -69,12 +69,19 @@ class PinnedMap(Generic[K, V]):
         return None if raw is None else self._value.unpack(raw)
 
     def update_many(self, entries: Mapping[K, V]) -> None:
-        """Write all entries in order. KernelError with ENOSPC or E2BIG when the map is full."""
+        """Write all entries in order. KernelError with ENOSPC or E2BIG when the map is full.
+
+        Its `done` is then the number of entries that were written.
+        """
         items = list(entries.items())
         for start in range(0, len(items), _BATCH):
             part = items[start : start + _BATCH]
             keys = b"".join(key.pack() for key, _ in part)
-            self.update_raw(keys, b"".join(value.pack() for _, value in part))
+            try:
+                self.update_raw(keys, b"".join(value.pack() for _, value in part))
+            except KernelError as error:
+                error.done = None if error.done is None else start + error.done
+                raise
 
     def update_raw(self, keys: bytes, values: bytes) -> None:
         """Write entries laid end to end, in order; errors as `update_many`."""
@@ -86,8 +93,13 @@ class PinnedMap(Generic[K, V]):
             except KernelError as error:
                 if error.errno not in _NO_BATCH:
                     raise
-        for key, value in _pairs(keys, self._key.SIZE, values, self._value.SIZE):
-            syscall.map_update(self.fd, key, value)
+        pairs = _pairs(keys, self._key.SIZE, values, self._value.SIZE)
+        for index, (key, value) in enumerate(pairs):
+            try:
+                syscall.map_update(self.fd, key, value)
+            except KernelError as error:
+                error.done = index
+                raise
 
     def delete_many(self, keys: Iterable[K]) -> None:
         """Delete the keys; an absent one is not an error."""

@@ -226,11 +226,16 @@ def map_lookup_batch(
 
 def _batch(command: Command, fd: int, keys: bytes, values: bytes | None, count: int) -> None:
     attr = struct.pack("=QQQQIIQQ", 0, 0, _address(keys), _address(values), count, fd, 0, 0)
-    _call(command, attr)
+    try:
+        _call(command, attr)
+    except KernelError as error:
+        if error.errno in (errno.E2BIG, errno.ENOSPC):  # raised by an element, not by the batch
+            (error.done,) = struct.unpack_from("=I", error.attr, 32)
+        raise
 
 
 def map_update_batch(fd: int, keys: bytes, values: bytes, count: int) -> None:
-    """Write `count` elements laid end to end, in order."""
+    """Write `count` elements laid end to end, in order; a full map says how many were `done`."""
     _batch(Command.MAP_UPDATE_BATCH, fd, keys, values, count)
 
 

@@ -9,9 +9,11 @@ between an old row and the new one that replaces it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from types import MappingProxyType
 from typing import Generic, NamedTuple, TypeVar
 
+from cilium_agent.datapath.errors import KernelError
 from cilium_agent.datapath.maps import PinnedMap
 from cilium_core.layouts.record import Record
 from cilium_core.layouts.spec import MapKind
@@ -59,8 +61,8 @@ class Table(Generic[K, V]):
     def upsert(self, rows: Mapping[K, V]) -> Changes:
         """Write the rows that the kernel does not hold like this.
 
-        Those that it has in another form go first: they find room in a map that is full. On an
-        error the shadow is what the kernel took of them.
+        Those that it has in another form go first: they find room in a map that is full. The
+        shadow of a full map is what the kernel took of them.
         """
         changed = {k: v for k, v in rows.items() if k in self._rows and self._rows[k] != v}
         added = {k: v for k, v in rows.items() if k not in self._rows}
@@ -69,8 +71,11 @@ class Table(Generic[K, V]):
             return Changes()
         try:
             self.kernel.update_many(different)
-        except Exception:
-            self._look_again(different)
+        except KernelError as error:
+            if error.done is None:
+                self.adopt()
+            else:
+                self._rows.update(islice(different.items(), error.done))
             raise
         self._rows.update(different)
         return Changes(added=len(added), changed=len(changed))
@@ -82,14 +87,3 @@ class Table(Generic[K, V]):
         for key in known:
             del self._rows[key]
         return Changes(removed=len(known))
-
-    def _look_again(self, keys: Iterable[K]) -> None:
-        if self.kernel.spec.kind is MapKind.LPM_TRIE:
-            self.adopt()  # a look-up finds the covering prefix, not the key
-            return
-        for key in keys:
-            row = self.kernel.lookup(key)
-            if row is not None:
-                self._rows[key] = row
-            else:
-                self._rows.pop(key, None)

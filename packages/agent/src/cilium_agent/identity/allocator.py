@@ -69,7 +69,8 @@ class Allocator:
         self._locks: dict[str, asyncio.Lock] = {}
         self._asking: Counter[str] = Counter()
         self._handed: dict[int, float] = {}
-        self._jobs: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._retold: dict[int, float] = {}  # until when `lost` is told of a number
+        self._jobs: dict[str, asyncio.Task[None]] = {}
         self._synced: asyncio.Event | None = None
         self.in_use: Callable[[int], bool] = lambda _number: False
         self.lost: Callable[[int], None] = lambda _number: None
@@ -92,7 +93,9 @@ class Allocator:
             return
         self._index.drop(number)
         if old is not None and self._used(number):
-            self._start("repair", number, self._recreate(number, dict(old.security_labels)))
+            labels = dict(old.security_labels)
+            job = f"repair {number} {canonical_key(labels)}"
+            self._start(job, self._recreate(number, labels))
 
     async def allocate(self, labels: LabelSet) -> int:
         """Return the number of the label set, creating the object when there is none.
@@ -167,9 +170,9 @@ class Allocator:
         if not self._used(number):
             return
         if before is not None and before != item.security_labels:
-            self._start("lose", number, self._give_up(number))
+            self._lose(number)
         elif self._index.marked(number):
-            self._start("unmark", number, self._keep(number))
+            self._start(f"unmark {number}", self._keep(number))
 
     def _used(self, number: int) -> bool:
         return self._in_flight(number) or self.in_use(number)
@@ -181,14 +184,19 @@ class Allocator:
         self._handed.pop(number, None)
         return False
 
-    def _start(self, what: str, number: int, job: Coroutine[Any, Any, None]) -> None:
-        """Run a job behind, one of a kind for each number."""
-        if (what, number) in self._jobs:
+    def _start(self, name: str, job: Coroutine[Any, Any, None]) -> None:
+        """Run a job behind, one of each name at a time."""
+        running = self._jobs.get(name)
+        if running is not None and not running.done():
             job.close()
             return
-        task = asyncio.ensure_future(job)
-        self._jobs[what, number] = task
-        task.add_done_callback(lambda _done: self._jobs.pop((what, number), None))
+        task = self._jobs[name] = asyncio.ensure_future(job)
+
+        def ended(done: asyncio.Task[None]) -> None:
+            if self._jobs[name] is done:
+                del self._jobs[name]
+
+        task.add_done_callback(ended)
 
     async def _keep(self, number: int) -> None:
         """Take the mark off an identity in use."""
@@ -210,7 +218,7 @@ class Allocator:
             if held is None:
                 await backoff.sleep()
             elif held != labels:
-                await self._give_up(number)
+                self._lose(number)
                 return
             else:
                 return
@@ -238,17 +246,21 @@ class Allocator:
             return None
         if found is None:
             return None
-        self._index.put(number, found)
+        self._take_in(number, found)
         return found.security_labels
 
-    async def _give_up(self, number: int) -> None:
+    def _lose(self, number: int) -> None:
         """Have the endpoints of the number ask again, those too that are still being made."""
         log.error("the number of an identity in use stands for other labels", identity=number)
-        until = self._handed.get(number, float("-inf")) + IN_FLIGHT
+        self._retold[number] = self._handed.get(number, float("-inf")) + IN_FLIGHT
         self.lost(number)
-        while time.monotonic() < until:
+        self._start(f"retell {number}", self._retell(number))
+
+    async def _retell(self, number: int) -> None:
+        while time.monotonic() < self._retold[number]:
             await asyncio.sleep(RETELL_SECONDS)
             self.lost(number)
+        del self._retold[number]
 
 
 def _object(number: int, labels: LabelSet) -> CiliumIdentity:

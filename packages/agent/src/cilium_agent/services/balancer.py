@@ -107,7 +107,7 @@ class Balancer:
     @property
     def dirty(self) -> bool:
         """Tell whether something waits for `flush`."""
-        return bool(self._marked or self._unwritten or self._unswept)
+        return bool(self._marked or self._unwritten or self._unswept or self._maps.unclean)
 
     def flush(self) -> None:
         """Compute the marked services anew and write the difference; others are not looked at.
@@ -124,7 +124,7 @@ class Balancer:
                 errors[key] = error
         self._marked = set(errors)
         refused = self._write(touched)
-        if self._unswept and self._may_delete:
+        if (self._unswept or self._maps.unclean) and self._may_delete:
             self._sweep()
         self.on_written()
         for failure in (*errors.values(), *refused):
@@ -178,8 +178,14 @@ class Balancer:
         rows = waiting | fresh
         written, given_up = Rows(), Rows()
         for frontend, new in rows.items():
-            given_up.add(self._settle(frontend, new, whole=frontend not in failed))
-            written.add(new)
+            given_up.add(self._settle(frontend, None if frontend in failed else new))
+            if frontend not in failed:
+                written.add(new)
+        for frontend in self._unwritten.keys() & fresh.keys():
+            # Nothing of it was written, but it has numbers.
+            given_up.backends.update(self._unwritten[frontend].backends)
+            if not fresh[frontend].services:
+                given_up.services.update(self._unwritten[frontend].services)
         self._unwritten = {frontend: rows[frontend] for frontend in failed}
         if self._may_delete:
             self._remove(written, given_up)
@@ -189,31 +195,32 @@ class Balancer:
         claims = self._claims.get(frontend)
         return self._compiler.compile({frontend: self._winner(claims)}) if claims else Rows()
 
-    def _settle(self, frontend: Frontend, new: Rows, *, whole: bool) -> Rows:
+    def _settle(self, frontend: Frontend, new: Rows | None) -> Rows:
         """Note what the kernel holds of a frontend now; return the rows that it gave up.
 
-        When not all was written nothing is given up: the old rows may still lead clients.
+        None for a frontend that did not fit: it keeps what it had, from before a restart even.
         """
+        if new is None:
+            if frontend in self._rows:
+                return Rows()
+            new = self._maps.held(frontend)
         old = self._rows.pop(frontend, None) or Rows()
-        held = Rows()
-        if not whole:
-            held.add(old)
-        held.add(new)
-        if held.services:
-            self._rows[frontend] = held
-            self._uses.update(list(held.backends))
+        if new.services:
+            self._rows[frontend] = new
+            self._uses.update(list(new.backends))
         self._uses.subtract(list(old.backends))
-        return old if whole else Rows()
+        return old
 
     def _remove(self, written: Rows, given_up: Rows) -> None:
         services = [key for key in given_up.services if key not in written.services]
         slots = [key for key in given_up.slots if key not in written.slots]
-        unused = {key: row for key, row in given_up.backends.items() if self._uses[key] <= 0}
-        try:
-            self._maps.delete(services, slots, unused)
-        except Exception:
-            self._unswept = True
-            raise
+        waiting = {key for rows in self._unwritten.values() for key in rows.backends}
+        unused = {
+            key: row
+            for key, row in given_up.backends.items()
+            if self._uses[key] <= 0 and key not in waiting
+        }
+        self._maps.delete(services, slots, unused)
         for key in unused:
             del self._uses[key]
         self._compiler.forget(services, unused.values())
@@ -225,5 +232,7 @@ class Balancer:
             rows.add(held)
         self._maps.keep(rows)
         self._unswept = False
+        for waiting in self._unwritten.values():
+            rows.add(waiting)
         self._compiler.forget_unused(rows)
         self._uses = +self._uses
