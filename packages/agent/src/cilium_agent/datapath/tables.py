@@ -16,7 +16,6 @@ from typing import Generic, NamedTuple, TypeVar
 from cilium_agent.datapath.errors import KernelError
 from cilium_agent.datapath.maps import PinnedMap
 from cilium_core.layouts.record import Record
-from cilium_core.layouts.spec import MapKind
 
 K = TypeVar("K", bound=Record)
 V = TypeVar("V", bound=Record)

@@ -126,8 +126,8 @@ class Engine:
     def rules(self, number: int) -> list[Rule]:
         """Return the rules behind a policy number; none for one that nobody has."""
         group = self._subjects.numbered(number)
-        found = self._subjects.policies(group) if group is not None else []
-        return [rule for _, policy in found for rule in policy.rules]
+        policies = self._subjects.selecting(group).policies if group is not None else ()
+        return [rule for policy in policies for rule in policy.rules]
 
     def uses(self) -> dict[Use, int]:
         """Return every peer set in force, in each of its roles, with its bit's number."""
