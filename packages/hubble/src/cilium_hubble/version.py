@@ -3,6 +3,4 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
-VERSION = version("cilium-hubble")
+VERSION = "0.1.0"
