@@ -123,6 +123,14 @@ class Engine:
         labels = self._peers.labels(identity)
         return explaining.explain(self.side(key, direction), protocol, port, labels)
 
+    def too_wide(self) -> list[Hashable]:
+        """Return the subjects that a row denies everything because the kernel cannot hold it.
+
+        It would have peer sets in more than `resolve.MAX_CELLS` words: over 8 000 of them.
+        """
+        self._flush()
+        return self._subjects.having(Side.too_wide)
+
     def uses(self) -> dict[Use, int]:
         """Return every peer set in force, in each of its roles, with its bit's number."""
         self._flush()
