@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One element of ingress, ingressDeny, egress or egressDeny: its peers, its ports, its rules. Pure.
 
-The peers of an element are the union of its peer fields. What is absent and what is empty differ:
+The peers of an element are the union of its peer fields (upstream takes one field only). What is
+absent and what is empty differ:
 
 - no peer field, but ports: everyone on those ports;
 - a peer field that is an empty list: nobody, whatever the others say;
