@@ -6,6 +6,7 @@ All is drawn from a `random.Random`, so a seed names a case, and a case costs mi
 
 from random import Random
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from cilium_core.policy.rules import (
@@ -31,7 +32,24 @@ PROTOCOLS = [1, 2, 6, 17, 47, 58, 132]
 SUBJECTS = ["one", "two", "node"]
 KEYS = ["k8s:app", "k8s:app", "any:app", "container:app", "k8s:ns", "reserved:world"]
 
-CASES = st.integers(0, 2**32 - 1).map(Random)
+
+class Case(Random):
+    """A source of chance that says its seed."""
+
+    def __init__(self, seed):
+        super().__init__(seed)
+        self.seed_ = seed
+
+    def __repr__(self):
+        return f"Case({self.seed_})"
+
+
+CASES = st.integers(0, 2**32 - 1).map(Case)
+
+
+def examples(share):
+    """Return settings with a share of the profile's number of examples."""
+    return settings(max_examples=max(1, int(settings.default.max_examples * share)))
 
 
 def labels(rng):

@@ -23,16 +23,20 @@ def test_a_word_holds_one_role():
         assert len(words(found)) == 4
 
 
-def test_what_meets_on_a_row_shares_a_word_and_has_room_to_grow():
+def test_what_meets_on_a_row_shares_words_however_it_grows():
     numbers = BitNumbers()
-    rows = [numbers.acquire(Role.ALLOW, contents(f"row{n}-", 30)) for n in range(4)]
-    assert [len(words(row)) for row in rows] == [1, 1, 1, 1]
-    assert len(words(sum(rows, []))) == 4
-    grown = [*contents("row0-", 30), digest("later")]
-    assert words(numbers.acquire(Role.ALLOW, grown)) == words(rows[0])
+    rows = [contents(f"row{n}-", 20) for n in range(20)]
+    for size in range(1, 21):
+        for row in rows:
+            numbers.acquire(Role.ALLOW, row[:size])
+    spread = [len(words(numbers.acquire(Role.ALLOW, row))) for row in rows]
+    assert max(spread) <= 8  # of the few that were shared at first, and one of its own
+    found = contents("many", 200)
+    numbers.acquire(Role.ALLOW, found[:100])
+    assert len(words(numbers.acquire(Role.ALLOW, found))) <= 4
 
 
-def test_small_rows_share_words():
+def test_few_share_words():
     numbers = BitNumbers()
     rows = [numbers.acquire(Role.ALLOW, contents(f"row{n}-", 2)) for n in range(100)]
     assert len(words(sum(rows, []))) <= 4

@@ -2,13 +2,13 @@
 """The engine against the slow model, and incremental against from scratch."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from cilium_core.policy.decide import decide
 from cilium_core.policy.engine import Engine
 from cilium_core.policy.rules import Direction
 
-from .generate import CASES, SUBJECTS, Cluster, packets
+from .generate import CASES, SUBJECTS, Cluster, examples, packets
 from .model import verdict
 
 
@@ -28,7 +28,7 @@ def check(engine, cluster):
 
 
 @given(CASES)
-@settings(max_examples=60)
+@examples(0.6)
 def test_engine_equals_the_model(rng):
     cluster, engine = Cluster.random(rng), Engine()
     cluster.tell(engine, rng)
@@ -62,7 +62,7 @@ def number_of(engine, key):
 
 
 @given(CASES)
-@settings(max_examples=60)
+@examples(0.6)
 def test_incremental_equals_from_scratch(rng):
     engine, cluster = Engine(), Cluster.random(rng)
     cluster.tell(engine)
@@ -80,7 +80,7 @@ def test_incremental_equals_from_scratch(rng):
 
 
 @given(CASES)
-@settings(max_examples=60)
+@examples(0.6)
 def test_changes_lead_from_one_state_to_the_next(rng):
     engine, cluster = Engine(), Cluster()
     rows, bits, revision = {}, {}, 0
@@ -102,7 +102,7 @@ def test_changes_lead_from_one_state_to_the_next(rng):
 
 
 @given(CASES)
-@settings(max_examples=40)
+@examples(0.4)
 def test_a_new_process_that_adopts_has_nothing_to_write(rng):
     cluster, first, second = Cluster.random(rng), Engine(), Engine()
     cluster.tell(first, rng)

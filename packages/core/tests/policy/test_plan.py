@@ -3,7 +3,7 @@
 
 from copy import deepcopy
 
-from hypothesis import given, settings
+from hypothesis import given
 
 from cilium_core.policy.bits import Role, role_of
 from cilium_core.policy.decide import Verdict, decide
@@ -12,7 +12,7 @@ from cilium_core.policy.plan import apply, difference, plan
 from cilium_core.policy.rules import Direction, Protocol
 from cilium_core.policy.tables import Cell, Row, RowKey, Step, Tables
 
-from .generate import CASES, IDENTITIES, PORTS, Cluster
+from .generate import CASES, IDENTITIES, PORTS, Cluster, examples
 
 
 def verdicts(tables, packets, peers):
@@ -100,19 +100,19 @@ def replay_random(rng, rows_change, identities_change):
 
 
 @given(CASES)
-@settings(max_examples=150)
+@examples(1.5)
 def test_rows_change_without_a_gap(rng):
     replay_random(rng, rows_change=True, identities_change=False)
 
 
 @given(CASES)
-@settings(max_examples=150)
+@examples(1.5)
 def test_identities_change_without_a_gap(rng):
     replay_random(rng, rows_change=False, identities_change=True)
 
 
 @given(CASES)
-@settings(max_examples=150)
+@examples(1.5)
 def test_both_change_and_nothing_opens(rng):
     replay_random(rng, rows_change=True, identities_change=True)
 
@@ -204,7 +204,7 @@ class Node:
 
 
 @given(CASES)
-@settings(max_examples=25)
+@examples(0.25)
 def test_engines_that_die_half_way_open_nothing(rng):
     node = Node(rng)
     for _ in range(5):

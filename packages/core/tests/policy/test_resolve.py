@@ -32,10 +32,14 @@ def rule(found, *ports, deny=False, l7=None):
     return Rule(Direction.INGRESS, deny, found, frozenset(ports), l7, ORIGIN)
 
 
+def make(*rules, default_deny=True):
+    closed = frozenset({Direction.INGRESS}) if default_deny else frozenset()
+    return Side(Direction.INGRESS, [Policy(ORIGIN, Selector(), closed, rules)], {})
+
+
 def rows(*rules, default_deny=True):
     """Return the rows of the rules, with use n (in order of appearance) at bit n of its role."""
-    closed = frozenset({Direction.INGRESS}) if default_deny else frozenset()
-    side = Side(Direction.INGRESS, [Policy(ORIGIN, Selector(), closed, rules)], {})
+    side = make(*rules, default_deny=default_deny)
     numbers = {use: 64 * use.role + n for n, use in enumerate(side.uses)}
     return {key[2:]: row for key, row in side.rows(7, numbers.__getitem__).items()}
 
@@ -116,3 +120,14 @@ def test_allow_and_l7_for_the_same_peers_are_both_said():
 
 def test_peers_that_are_nobody_say_nothing():
     assert rows(rule(PeerSet(frozenset()), PortRange(TCP, 80, 80))) == {(0, 0, 0): Row()}
+
+
+def test_a_row_too_wide_for_the_kernel_lets_nothing_through():
+    side = make(*(rule(peers(f"app{n}"), PortRange(TCP, 80, 80)) for n in range(133)))
+    numbers = {use: 256 * n for n, use in enumerate(side.uses)}
+    found = side.rows(7, numbers.__getitem__)
+    assert found[RowKey(7, Direction.INGRESS, TCP, 80, 16)] == Row(any_deny=True)
+    assert side.too_wide()
+    numbers = {use: n for n, use in enumerate(side.uses)}
+    assert len(side.rows(7, numbers.__getitem__)[RowKey(7, 1, TCP, 80, 16)].cells) == 3
+    assert not side.too_wide()

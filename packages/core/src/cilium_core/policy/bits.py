@@ -18,7 +18,8 @@ from cilium_core.policy.rules import PeerSet
 
 WORD_BITS = 64
 ROLE_BITS = 2
-GROWTH = 8  # free bits that a word should keep for what later meets on the same rows
+FEW = 16  # peer sets on one policy that share their words with those of others
+GROWTH = 4  # free bits beyond those wanted, for what later meets on the same rows
 _FULL = (1 << WORD_BITS) - 1
 
 
@@ -63,6 +64,7 @@ class BitNumbers(Numbers):
         """Start with all words empty."""
         super().__init__()
         self._free: dict[int, int] = {}  # every word ever used: the mask of its free bits
+        self._private: set[int] = set()  # words that only what meets with their first bits may use
         self._fresh = {role: int(role) for role in Role}  # each role's first word never used
 
     def acquire(self, role: Role, contents: Sequence[bytes]) -> list[int]:
@@ -74,20 +76,34 @@ class BitNumbers(Numbers):
             while near and not self._free[near[-1]]:
                 near.pop()
             if not near:
-                near.append(self._roomiest(role, len(missing) - n))
+                near.append(self._word(role, len(missing) - n, len(contents)))
             free = self._free[near[-1]]
             self._assign(near[-1] * WORD_BITS + (free & -free).bit_length() - 1, content)
         return [number for c in contents if (number := self._claim(c)) is not None]
 
-    def _roomiest(self, role: Role, wanted: int) -> int:
-        """Return the emptiest word if it has room for all and for growth, else a fresh one."""
-        used = (word for word in self._free if role_of(word) is role)
-        best = max(used, key=lambda word: self._free[word].bit_count(), default=None)
-        if best is not None and self._free[best].bit_count() >= min(wanted + GROWTH, WORD_BITS):
-            return best
-        self._free[self._fresh[role]] = _FULL
-        self._fresh[role] += 1 << ROLE_BITS
-        return self._fresh[role] - (1 << ROLE_BITS)
+    def _word(self, role: Role, wanted: int, together: int) -> int:
+        """Return a word for `wanted` more bits, out of `together` that meet.
+
+        Many have words to themselves, so that they stay together however they grow. Few share
+        the fullest word that has room for them and a little more, so that words are not wasted.
+        """
+        if together <= FEW:
+            shared = (
+                (room, word)
+                for word, free in self._free.items()
+                if role_of(word) is role and word not in self._private
+                if (room := free.bit_count()) >= min(wanted + GROWTH, WORD_BITS)
+            )
+            if best := min(shared, default=None):
+                return best[1]
+        empty = (w for w, free in self._free.items() if role_of(w) is role and free == _FULL)
+        word = next(empty, self._fresh[role])
+        if word == self._fresh[role]:
+            self._free[word] = _FULL
+            self._fresh[role] += 1 << ROLE_BITS
+        if together > FEW:
+            self._private.add(word)
+        return word
 
     def _occupy(self, number: int) -> None:
         word, mask = place(number)
@@ -100,3 +116,5 @@ class BitNumbers(Numbers):
     def _vacate(self, number: int) -> None:
         word, mask = place(number)
         self._free[word] |= mask
+        if self._free[word] == _FULL:
+            self._private.discard(word)

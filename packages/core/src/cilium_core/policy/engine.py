@@ -129,6 +129,14 @@ class Engine:
         policies = self._subjects.selecting(group).policies if group is not None else ()
         return [rule for policy in policies for rule in policy.rules]
 
+    def too_wide(self) -> list[Hashable]:
+        """Return the subjects that a row denies everything because the kernel cannot hold it.
+
+        It would have peer sets in more than `resolve.MAX_CELLS` words: over 8 000 of them.
+        """
+        self._flush()
+        return self._subjects.having(Side.too_wide)
+
     def uses(self) -> dict[Use, int]:
         """Return every peer set in force, in each of its roles, with its bit's number."""
         self._flush()

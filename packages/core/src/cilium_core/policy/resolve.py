@@ -14,12 +14,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from cilium_core.layouts.policy import LIST_CELLS, ROW_CELLS
 from cilium_core.policy.bits import Role, Use, place, role_of
 from cilium_core.policy.entries import Entry, entries
 from cilium_core.policy.named_ports import NamedPorts
 from cilium_core.policy.prefixes import prefixes
 from cilium_core.policy.rules import ALL_PORTS, Direction, Origin, Policy, Protocol
 from cilium_core.policy.tables import Cell, Row, RowKey
+
+MAX_CELLS = ROW_CELLS + LIST_CELLS
 
 
 class Content(NamedTuple):
@@ -89,6 +92,10 @@ class Side:
         yield from self._base
         if spans := self._spans.get(protocol):
             yield from spans[bisect_right(spans, port, key=_first) - 1].entries
+
+    def too_wide(self) -> bool:
+        """Tell whether a row has more cells than the kernel holds, and so denies everything."""
+        return any(row is _TOO_WIDE for _, row in self._made)
 
     def _compress(self) -> list[_Place]:
         base = self._fold(self._base)
@@ -161,6 +168,8 @@ def _spans(found: Sequence[Entry]) -> list[Span]:
     return spans
 
 
+# A row that cannot be written whole may let nothing through: what is missing could be a deny.
+_TOO_WIDE = Row(any_deny=True)
 _FLAGS = (Role.ALLOW, Role.DENY, Role.L7)
 
 
@@ -172,6 +181,8 @@ def _row(content: Content, places: Sequence[tuple[int, int]]) -> Row:
         word, mask = places[low.bit_length() - 1]
         words[word] |= mask
         uses ^= low
+    if len(words) > MAX_CELLS:
+        return _TOO_WIDE
     allow, deny, l7 = (bool(content.everyone >> role & 1) for role in _FLAGS)
     return Row(allow, deny, l7, tuple(_cell(word, words[word]) for word in sorted(words)))
 

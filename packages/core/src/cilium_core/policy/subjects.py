@@ -7,7 +7,7 @@ it. Pure, not thread-safe.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cilium_core.identity import canonical_key
@@ -129,6 +129,11 @@ class Subjects:
             found = Selecting(numbers, policies, {d: names(policies, d) for d in Direction})
             self._selecting[chosen] = found
         return found
+
+    def having(self, wanted: Callable[[Side], bool]) -> list[Hashable]:
+        """Return the subjects with a side that is wanted."""
+        groups = self._groups.values()
+        return [key for g in groups if any(map(wanted, g.sides.values())) for key in g.keys]
 
     def touch_names(self, changed: Iterable[str]) -> None:
         """Have the groups resolved again whose rules name these ports of peers."""

@@ -91,6 +91,12 @@ def test_every_prefix_is_listed_once_with_the_exceptions() -> None:
     }
 
 
+def test_everything_of_a_family_that_is_not_there_needs_no_identity() -> None:
+    choice = {"cidrGroupRef": "g", "except": ["::/0", "10.0.0.0/8"]}
+    spec = {"endpointSelector": {}, "egress": [{"toCIDRSet": [choice]}]}
+    assert prefixes(one(cnp(spec), (4,))) == {ip_network("10.0.0.0/8")}
+
+
 def test_blocks_of_network_policies() -> None:
     block = {"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}}
     policy = one(np({"egress": [{"to": [block]}], "policyTypes": ["Egress"]}))

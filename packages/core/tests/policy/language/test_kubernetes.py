@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from policy_objects import EVERYONE, PODS, all_of, np, one, pod, who
+from policy_objects import CLUSTER, EVERYONE, PODS, all_of, np, one, pod, who
 
 from cilium_core.policy.rules import Direction, PortRange, Protocol, Rule
 
@@ -80,6 +80,12 @@ def test_types(spec: dict[str, Any], denied: set[Direction], ruled: list[Directi
 def test_peers(peers: Any, expected: set[str] | str) -> None:
     assert all_of([rule({"from": peers})]) == expected
     assert all_of([rule({"to": peers}, egress=True)]) == expected
+
+
+def test_all_namespaces_means_something_that_is_in_one() -> None:
+    peers = rule({"from": [{"namespaceSelector": EMPTY}]}).peers
+    assert peers is not None
+    assert not peers.matches({"k8s:io.cilium.k8s.policy.cluster": CLUSTER})
 
 
 def test_namespaces_by_expressions() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from policy_objects import ccnp, cnp, group
 from policy_strategies import cilium_policies, clusterwide_policies
 
@@ -21,17 +21,20 @@ VALIDATORS = {
     for body in definitions()
 }
 ALL = {"fromEntities": ["all"]}
+FEWER = settings(max_examples=settings.default.max_examples // 2)  # the validator is slow
 
 
 def accepts(obj: dict[str, Any]) -> bool:
     return bool(VALIDATORS[obj["kind"]].is_valid(obj))
 
 
+@FEWER
 @given(cilium_policies())
 def test_valid_policies_get_in(obj: dict[str, Any]) -> None:
     VALIDATORS[obj["kind"]].validate(obj)
 
 
+@FEWER
 @given(clusterwide_policies())
 def test_valid_clusterwide_policies_get_in(obj: dict[str, Any]) -> None:
     VALIDATORS[obj["kind"]].validate(obj)
