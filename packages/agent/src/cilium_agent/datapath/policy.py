@@ -17,7 +17,7 @@ from typing import TypeVar
 from cilium_agent.datapath.errors import KernelError, TableFull
 from cilium_agent.datapath.lists import OverflowLists
 from cilium_agent.datapath.maps import PinnedMap
-from cilium_agent.datapath.rows import kernel_key, key_of, overflow, kernel_row, row_of
+from cilium_agent.datapath.rows import kernel_key, kernel_row, key_of, overflow, row_of
 from cilium_agent.datapath.store import MapStore
 from cilium_core.layouts.policy import BitsInfo, BitsKey, RowInfo
 from cilium_core.policy.tables import Row, RowKey, Step, Tables
