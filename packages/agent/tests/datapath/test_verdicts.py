@@ -141,6 +141,7 @@ def test_row(kernel, worlds, name: str, direction: Direction, family: int) -> No
     matched = case.bits.get(verdict.word, 0)
     assert verdict.bits & matched == verdict.bits
     assert bool(verdict.bits) == (case.match is MatchType.L3_L4)
+    assert verdict.bits or not verdict.word
 
 
 PREFIXES = {

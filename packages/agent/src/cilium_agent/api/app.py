@@ -8,8 +8,10 @@ from typing import Any
 
 from fastapi import FastAPI, Header, HTTPException
 
-from cilium_agent.api import dumps, policies, views
+from cilium_agent.api import dumps, policies, rules, views
 from cilium_agent.api.status import status
+from cilium_agent.datapath.endpoints import enforced_by
+from cilium_agent.datapath.policy import KernelPolicy
 from cilium_agent.datapath.store import MapStore
 from cilium_agent.services.listing import service_list
 from cilium_agent.state import VERSION, AgentState
@@ -124,6 +126,29 @@ def _add_maps(app: FastAPI, state: AgentState) -> None:
         if state.store is None:
             raise HTTPException(503, "the maps are not open yet")
         return state.store
+
+    @app.get("/v1/bpf/policy")
+    async def policy_rows(endpoint: int | None = None) -> list[dict[str, Any]]:
+        """Return what each endpoint enforces, as the kernel's tables say (ours, not upstream's)."""
+        store = opened()
+        tables = (await asyncio.to_thread(KernelPolicy, store)).tables
+        labels = {
+            entry["identity"]["id"]: entry["identity"]["labels"]
+            for entry in views.identities(state)
+        }
+        held = enforced_by(store)
+        if endpoint is not None and endpoint not in held:
+            raise HTTPException(404, f"no endpoint {endpoint}")
+        return [
+            {
+                "endpoint": number,
+                "policy": held[number].policy,
+                "revision": held[number].revision,
+                "entries": rules.policy_entries(tables, held[number].policy, labels),
+            }
+            for number in sorted(held)
+            if endpoint in (None, number)
+        ]
 
     @app.get("/v1/map")
     async def maps() -> dict[str, Any]:

@@ -98,11 +98,7 @@ class KernelEndpoints:
 
     def enforced(self) -> Mapping[int, Enforcement]:
         """Return what each endpoint in the kernel enforces, by endpoint id."""
-        return {
-            row.endpoint_id: Enforcement(row.policy, row.revision)
-            for row in self._store.endpoints.current.values()
-            if not row.flags & EndpointFlag.HOST
-        }
+        return enforced_by(self._store)
 
     async def delete(self, endpoint: Endpoint) -> None:
         """Remove the rows that are still this endpoint's, its link, and its connections.
@@ -170,6 +166,15 @@ class KernelEndpoints:
             if key.saddr in addresses or key.daddr in addresses
         )
         conntrack.purge(self._store.connections, addresses)
+
+
+def enforced_by(store: MapStore) -> Mapping[int, Enforcement]:
+    """Return what each endpoint in the kernel enforces, by endpoint id."""
+    return {
+        row.endpoint_id: Enforcement(row.policy, row.revision)
+        for row in store.endpoints.current.values()
+        if not row.flags & EndpointFlag.HOST
+    }
 
 
 def endpoint_rows(

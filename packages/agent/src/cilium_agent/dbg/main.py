@@ -19,6 +19,7 @@ TUNNELS = "cilium_tunnel_v1"
 SERVICES = "cilium_lb_services_v1"
 SLOTS = "cilium_lb_slots_v1"
 BACKENDS = "cilium_lb_backends_v1"
+CONNECTIONS = "cilium_ct_v1"
 
 Show = Callable[[Any], str]
 
@@ -91,7 +92,7 @@ def _add_policy(commands: Any) -> None:
     )
     get_ = group.add_parser("get", help="list policy objects, their problems and the revision")
     _add_output(get_)
-    get_.set_defaults(run=lambda a: _show(a, get("/policy", where=a.host), lists.policies))
+    get_.set_defaults(run=lambda a: _show(a, get("/policy", where=a.host), lists.policy_objects))
     what = group.add_parser("selectors", help="list peer sets and the identities in each")
     _add_output(what)
     what.set_defaults(
@@ -121,6 +122,25 @@ def _add_bpf(commands: Any) -> None:
     parser = actions.add_parser("list", help="list services with their backends")
     _add_output(parser)
     parser.set_defaults(run=_load_balancer)
+    actions = group.add_parser("ct", help="the connection table").add_subparsers(
+        required=True, metavar="list"
+    )
+    parser = actions.add_parser("list", help="list connections, one line each")
+    parser.add_argument("table", nargs="?", choices=["global"], default="global")
+    _add_output(parser)
+    parser.set_defaults(
+        run=lambda a: _show(a, get(f"/map/{CONNECTIONS}", where=a.host), lists.connections)
+    )
+    actions = group.add_parser("policy", help="the policy tables").add_subparsers(
+        required=True, metavar="get"
+    )
+    parser = actions.add_parser("get", help="list what endpoints enforce")
+    who = parser.add_mutually_exclusive_group(required=True)
+    who.add_argument("endpoint", nargs="?", type=int, help="an endpoint's id")
+    who.add_argument("--all", action="store_true", help="all endpoints")
+    parser.add_argument("-n", "--numeric", action="store_true", help="identities as numbers")
+    _add_output(parser)
+    parser.set_defaults(run=_policies)
 
 
 def _add_cleanup(commands: Any) -> None:
@@ -172,6 +192,12 @@ def _load_balancer(arguments: argparse.Namespace) -> int:
     else:
         print(lists.load_balancer(services, slots, backends))
     return 0
+
+
+def _policies(arguments: argparse.Namespace) -> int:
+    query = "" if arguments.all else f"?endpoint={arguments.endpoint}"
+    reply = get(f"/bpf/policy{query}", where=arguments.host)
+    return _show(arguments, reply, lambda listed: lists.policies(listed, arguments.numeric))
 
 
 def _cleanup(arguments: argparse.Namespace) -> int:

@@ -99,6 +99,7 @@ def _pin(unit: Any, name: str, kind: int, hook: int, folder: Path) -> dict[str, 
         "name": name,
         "instructions": info.instructions,
         "jited_bytes": info.jited_bytes,
+        "verified": info.verified,
         "stack_bytes": stack_bytes(unit.dump_func(name)),
     }
 

@@ -3,10 +3,6 @@
  * peer sets that the row names. Whatever cannot be read is a drop. */
 #pragma once
 
-#define FOUND_NOTHING 0
-#define FOUND_ALLOW   1
-#define FOUND_L7      2
-
 /* cilium_core.layouts.events.MatchType */
 #define MATCH_L3_ONLY    1
 #define MATCH_L3_L4      2
@@ -24,12 +20,12 @@
 static __always_inline bool read_bits(u32 identity, u32 word, u64 *bits)
 {
 	struct bits_key key = {.identity = identity, .word = word};
+	struct bits_info *info;
 
+	*bits = 0;
 #pragma unroll
 	for (int i = 0; i < 2; i++) {
-		struct bits_info *info = policy_bits.lookup(&key);
-
-		*bits = 0;
+		info = policy_bits.lookup(&key);
 		if (!info)
 			return true;
 		*bits = info->bits;
@@ -52,12 +48,21 @@ static __always_inline u8 match_of(u8 prefixlen, bool by_identity)
 static __always_inline void matched(struct packet *pkt, u32 word, u64 bits)
 {
 	pkt->match = match_of(pkt->row_prefixlen, bits != 0);
-	pkt->word = word;
+	pkt->word = bits ? word : 0;
 	pkt->bits = bits;
 }
 
-/* Adds one cell to what is `found` so far. Returns a drop reason when it settles the matter. */
-static __always_inline u8 weigh(struct packet *pkt, const struct cell *cell, u32 peer, u8 *found)
+/* What the cells have said so far: the sets that first led to L7 rules and that first allowed. */
+struct sum {
+	u64 l7;
+	u64 allow;
+	u32 l7_word;
+	u32 allow_word;
+};
+
+/* Adds one cell. Returns a drop reason when it settles the matter. */
+static __always_inline u8 weigh(
+	struct packet *pkt, const struct cell *cell, u32 peer, struct sum *sum)
 {
 	u32 word = cell->word;
 	u64 bits;
@@ -68,18 +73,19 @@ static __always_inline u8 weigh(struct packet *pkt, const struct cell *cell, u32
 		matched(pkt, word, bits & cell->deny);
 		return DROP_POLICY_DENY;
 	}
-	if (*found < FOUND_L7 && bits & cell->l7) {
-		*found = FOUND_L7;
-		matched(pkt, word, bits & cell->l7);
-	} else if (*found < FOUND_ALLOW && bits & cell->allow) {
-		*found = FOUND_ALLOW;
-		matched(pkt, word, bits & cell->allow);
+	if (!sum->l7) {
+		sum->l7 = bits & cell->l7;
+		sum->l7_word = word;
+	}
+	if (!sum->allow) {
+		sum->allow = bits & cell->allow;
+		sum->allow_word = word;
 	}
 	return 0;
 }
 
 static __always_inline u8 weigh_list(
-	struct packet *pkt, u32 list_id, u32 count, u32 peer, u8 *found)
+	struct packet *pkt, u32 list_id, u32 count, u32 peer, struct sum *sum)
 {
 	struct list_key key = {.list_id = list_id};
 
@@ -95,7 +101,7 @@ static __always_inline u8 weigh_list(
 		info = policy_lists.lookup(&key);
 		if (!info || info->list_id != list_id || info->index != i)
 			return DROP_POLICY;
-		reason = weigh(pkt, (const struct cell *)&info->word, peer, found);
+		reason = weigh(pkt, (const struct cell *)&info->word, peer, sum);
 		if (reason)
 			return reason;
 	}
@@ -113,8 +119,9 @@ static __always_inline u8 policy_verdict(struct packet *pkt, u32 policy, u32 pee
 		.port = pkt->icmp ? bpf_htons(pkt->icmp_type) : pkt->tuple.dport,
 	};
 	struct row_info *row = policy_rows.lookup(&key);
-	u8 found = FOUND_NOTHING, reason;
+	struct sum sum = {};
 	u32 count;
+	u8 reason;
 
 	if (!row)
 		return DROP_POLICY;
@@ -131,25 +138,23 @@ static __always_inline u8 policy_verdict(struct packet *pkt, u32 policy, u32 pee
 		keep_counter(i);
 		if (i >= count)
 			break;
-		reason = weigh(pkt, &row->cells[i & (ROW_CELLS - 1)], peer, &found);
+		reason = weigh(pkt, &row->cells[i & (ROW_CELLS - 1)], peer, &sum);
 		if (reason)
 			return reason;
 	}
 	if (count > ROW_CELLS) {
-		reason = weigh_list(pkt, row->list_id, count - ROW_CELLS, peer, &found);
+		reason = weigh_list(pkt, row->list_id, count - ROW_CELLS, peer, &sum);
 		if (reason)
 			return reason;
 	}
-	if (found < FOUND_L7 && row->flags & ROW_ANY_L7) {
-		found = FOUND_L7;
-		matched(pkt, 0, 0);
+	if (sum.l7 || row->flags & ROW_ANY_L7) {
+		matched(pkt, sum.l7_word, sum.l7);
+		/* Nobody listens yet, and what is not inspected is not let through. */
+		return DROP_NO_LISTENER;
 	}
-	if (found < FOUND_ALLOW && row->flags & ROW_ANY_ALLOW) {
-		found = FOUND_ALLOW;
-		matched(pkt, 0, 0);
+	if (sum.allow || row->flags & ROW_ANY_ALLOW) {
+		matched(pkt, sum.allow_word, sum.allow);
+		return 0;
 	}
-	if (found == FOUND_L7)
-		return DROP_NO_LISTENER; /* nobody listens yet, and what is not inspected is not let
-					    through */
-	return found == FOUND_ALLOW ? 0 : DROP_POLICY;
+	return DROP_POLICY;
 }
