@@ -55,7 +55,7 @@ class FlowCounts:
         """Count a batch of stored rows."""
         keys = np.zeros(len(rows), "u4")
         for column in _COLUMNS:
-            keys = keys << 8
+            keys = keys << 8 | rows[column]
         for key, count in zip(*np.unique(keys, return_counts=True), strict=True):
             self.counts[tuple(int(key).to_bytes(4, "big"))] += int(count)
 
