@@ -53,6 +53,14 @@ def test_verdict_and_reply(row: dict[str, object], want: Verdict, reply: Reply) 
     assert (stored["verdict"], stored["reply"]) == (want, reply)
 
 
+def test_answers_have_the_direction_of_their_connection() -> None:
+    """As upstream: what comes back to a client belongs to its egress."""
+    rows = Node1().add(
+        *(trace(state=state, direction=d) for state in (1, 3) for d in (0, 1, 2)), drop(direction=1)
+    )
+    assert rows["direction"].tolist() == [0, 1, 2, 0, 2, 1, 1]
+
+
 def test_everything_else_is_carried_over() -> None:
     fields = {"tx_packets": 1 << 40, "rx_packets": 7, "revision": 9, "ifindex": 3, "length": 1500}
     fields |= {"endpoint_id": 8, "line": 321, "icmp_type": 8, "icmp_code": 1, "match": 6}
