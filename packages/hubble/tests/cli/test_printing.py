@@ -112,6 +112,12 @@ VERDICT = {"event_type": pb.CiliumEventType(type=5), "is_reply": None}
             " b (NetworkPolicy) (TCP Flags: SYN)",
         ),
         (
+            flow(**VERDICT, verdict=pb.REDIRECTED, traffic_direction=pb.INGRESS),
+            {},
+            "Jan  1 00:20:34.567: 1.1.1.1:31793 (health) <> 2.2.2.2:8080 (ID:12345)"
+            " policy-verdict:none INGRESS ALLOWED (TCP Flags: SYN)",
+        ),
+        (
             flow(
                 verdict=pb.FORWARDED,
                 event_type=pb.CiliumEventType(type=4, sub_type=3),

@@ -119,6 +119,7 @@ def _selected(labels: list[str], selector: str, source: str) -> bool:
     """The few forms that the tests draw: `key`, `!key`, `key=value`, `key!=value`, with `,`."""
     for term in selector.split(","):
         key, equals, value = term.lstrip("!").replace("!=", "~").replace("~", "=", 1).partition("=")
+        key = key.removeprefix("any:")
         heads = (key,) if ":" in key else (source + key, "reserved:" + key)
         exists = any(label.split("=")[0] in heads for label in labels)
         equal = any(

@@ -146,6 +146,20 @@ def test_against_the_model(
 
 
 @pytest.mark.parametrize("name", sorted(FIELDS))
+@settings(max_examples=max(20, settings().max_examples // 4))
+@given(st.lists(flows(), min_size=3, max_size=10), st.data())
+def test_each_field_against_the_model(
+    name: str, rows: list[dict[str, Any]], data: st.DataObject
+) -> None:
+    node = Node1()
+    chunk = Chunk.of(node.add(*rows), 0)
+    messages = [response.flow for response in FlowBuilder(node.names).responses(chunk)]
+    item = FlowFilter(**{name: data.draw(some(FIELDS[name]))})
+    mask = compile_lists([item], [], node.names)(chunk)
+    assert mask.tolist() == [passes(flow, [item], []) for flow in messages]
+
+
+@pytest.mark.parametrize("name", sorted(FIELDS))
 def test_each_field_separates(name: str) -> None:
     """No field is accepted and ignored: some value of it shows one flow and hides another."""
     node = Node1()

@@ -82,7 +82,7 @@ def test_a_drop_has_its_reason_and_line() -> None:
     assert made["verdict"] == "DROPPED"
     assert (made["drop_reason"], made["drop_reason_desc"]) == (133, "POLICY_DENIED")
     assert made["event_type"] == {"type": 1, "sub_type": 133}
-    assert made["file"] == {"name": "datapath.c", "line": 42}
+    assert made["file"] == {"name": "bpf", "line": 42}
     assert made["traffic_direction"] == "EGRESS"
     assert "is_reply" not in made
     assert "trace_reason" not in made

@@ -53,6 +53,14 @@ def test_verdict_and_reply(row: dict[str, object], want: Verdict, reply: Reply) 
     assert (stored["verdict"], stored["reply"]) == (want, reply)
 
 
+def test_answers_have_the_direction_of_their_connection() -> None:
+    """As upstream: what comes back to a client belongs to its egress."""
+    rows = Node1().add(
+        *(trace(state=state, direction=d) for state in (1, 3) for d in (0, 1, 2)), drop(direction=1)
+    )
+    assert rows["direction"].tolist() == [0, 1, 2, 0, 2, 1, 1]
+
+
 def test_everything_else_is_carried_over() -> None:
     fields = {"tx_packets": 1 << 40, "rx_packets": 7, "revision": 9, "ifindex": 3, "length": 1500}
     fields |= {"endpoint_id": 8, "line": 321, "icmp_type": 8, "icmp_code": 1, "match": 6}
@@ -150,6 +158,16 @@ def test_who_decided_is_named_as_of_the_events_revision() -> None:
     assert named == [(ALLOW_WEB,), (DENY_ALL,), (DENY_ALL,), (), ()]
 
 
+def test_news_of_rules_reach_the_events_after_them() -> None:
+    """Rows are in force before the agent's word of them is in: later events are named."""
+    node = Node1()
+    early = node.add(verdict(policy=9, revision=1))
+    node.directory.rules.put(9, 1, (Rule(1, False, (), None, ALLOW_WEB),))
+    late = node.add(verdict(policy=9, revision=1))
+    named = [node.ingest.origins[rows["rules"][0]] for rows in (early, late)]
+    assert named == [(), (ALLOW_WEB,)]
+
+
 def test_icmp_rules_go_by_the_message_type() -> None:
     node = Node1()
     from cilium_hubble.state.rules import Ports
@@ -193,6 +211,21 @@ def test_what_no_row_names_any_more_is_forgotten(monkeypatch: pytest.MonkeyPatch
         party = node.ingest.parties[row["source_party"]]
         assert party.identity == raw[14] * 256 + raw[15]
         assert node.ingest.parties[row["destination_party"]].pod == "db-0"
+
+
+def test_who_was_forgotten_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cached number must not outlive the value that it stood for."""
+    monkeypatch.setattr("cilium_hubble.flows.store.MIN_SLOTS", 16)
+    monkeypatch.setattr("cilium_hubble.flows.ingest._COLLECT_ABOVE", 8)
+    node = Node1(capacity=1)
+    for step in range(60):
+        node.add(trace(source=f"10.8.0.{step}", source_identity=step + 300))
+        if step % 20 == 0:
+            (row,) = node.add(trace(source="10.0.1.20", service_id=1), verdict())[:1]
+            assert node.ingest.parties[row["source_party"]].pod == "web-2"
+            assert node.ingest.services[row["destination_service"]].name == "db"
+            last = node.store.read(node.store.next_sequence - 1, node.store.next_sequence)[0]
+            assert node.ingest.origins[last["rules"]] == (ALLOW_WEB,)
 
 
 PEERS = st.sampled_from(["10.0.0.10", "10.0.0.11", "10.0.1.20", "192.0.2.1", "fd00::1"])

@@ -92,7 +92,9 @@ def test_interned_numbers_against_a_dictionary(steps: list[str | set[int]]) -> N
             number = table.number(step)
             assert model.setdefault(number, step) == step
         else:
-            table.keep_only(step)
+            gone = set(model) - {0, *step}
+            assert table.keep_only(step) == len(gone)
+            assert {table[number] for number in gone} <= {""}  # and no memory is held
             model = {key: value for key, value in model.items() if key in {0, *step}}
         assert {number: table[number] for number in model} == model
         assert len(table) == len(model)

@@ -2,7 +2,8 @@
 """A real kernel writing into a real ring: maps, and a program assembled by hand, run by test runs.
 
 Each run of the program reserves a record, fills it with its number (`tx_packets`), the boot clock
-and `type` TRACE, and submits it; a failed reserve raises the per-CPU counter of lost events.
+and `type` TRACE, and submits it without a wake-up; a failed reserve raises the per-CPU counter of
+lost events of that type.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from cilium_hubble.kernel.bpf import _SYS_BPF
 
 libc = ctypes.CDLL(None, use_errno=True)
 ARRAY, PERCPU_ARRAY, RINGBUF, SOCKET_FILTER = 2, 6, 27, 1
+NO_WAKEUP = 1
 LOOKUP_ELEM, KTIME_BOOT, RESERVE, SUBMIT, DISCARD = 1, 125, 131, 132, 133
 R0, R1, R2, R3, R6, R7, R10 = 0, 1, 2, 3, 6, 7, 10
 OFFSETS = {field.name: field.offset for field in Event.layout()}
@@ -62,10 +64,10 @@ def call(helper: int) -> bytes:
     return instruction(0x85, imm=helper)
 
 
-def lookup_zero(fd: int) -> bytes:
-    """r0 = &map[0]; key on the stack."""
+def lookup(fd: int, key: int) -> bytes:
+    """r0 = &map[key]; the key on the stack."""
     return (
-        instruction(0x62, R10, offset=-4, imm=0)
+        instruction(0x62, R10, offset=-4, imm=key)
         + load_map(R1, fd)
         + mov(R2, R10)
         + instruction(0x07, R2, imm=-4)
@@ -81,12 +83,12 @@ class Producer:
         self.ring_path = folder / "cilium_events_v1"
         self.lost_path = folder / "cilium_event_lost_v1"
         self.ring = make_map(RINGBUF, 0, 0, size, self.ring_path)
-        self.lost = make_map(PERCPU_ARRAY, 4, 8, 1, self.lost_path)
+        self.lost = make_map(PERCPU_ARRAY, 4, 8, 16, self.lost_path)
         self._counter = make_map(ARRAY, 4, 8, 1)
         self.program = self._load(record_size)
 
     def _load(self, record_size: int) -> int:
-        fetch = lookup_zero(self._counter) + instruction(0x55, R0, offset=2)
+        fetch = lookup(self._counter, 0) + instruction(0x55, R0, offset=2)
         fetch += mov_imm(R0, 0) + instruction(0x95)
         fetch += mov_imm(R6, 1) + instruction(0xDB, R0, R6, imm=0x01)  # r6 = old value, + 1
         reserve = load_map(R1, self.ring) + mov_imm(R2, record_size) + mov_imm(R3, 0)
@@ -97,9 +99,9 @@ class Producer:
         fill += instruction(0x7B, R7, R6, offset=min(OFFSETS["tx_packets"], record_size - 8))
         fill += call(KTIME_BOOT) + instruction(0x7B, R7, R0, offset=OFFSETS["time"])
         fill += instruction(0x72, R7, offset=OFFSETS["type"], imm=EventType.TRACE)
-        fill += mov(R1, R7) + mov_imm(R2, 0) + call(SUBMIT)
+        fill += mov(R1, R7) + mov_imm(R2, NO_WAKEUP) + call(SUBMIT)
         fill += mov_imm(R0, 0) + instruction(0x95)
-        failed = lookup_zero(self.lost) + instruction(0x15, R0, offset=2)
+        failed = lookup(self.lost, EventType.TRACE) + instruction(0x15, R0, offset=2)
         failed += mov_imm(R6, 1) + instruction(0xDB, R0, R6, imm=0)
         failed += mov_imm(R0, 0) + instruction(0x95)
         code = fetch + reserve + instruction(0x15, R0, offset=len(fill) // 8) + fill + failed

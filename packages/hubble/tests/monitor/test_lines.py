@@ -32,13 +32,13 @@ def mark(**fields: Any) -> str:
     [
         (
             drop(ifindex=5, direction=2, source_identity=1210, destination_identity=0, proto=17),
-            "xx drop (Policy denied) flow {} to endpoint 0, ifindex 5, file datapath.c:42, ,"
+            "xx drop (Policy denied) flow {} to endpoint 0, ifindex 5, file bpf:42, ,"
             " identity 1210->unknown: 10.0.0.10:40000 -> 10.0.0.11:5432 udp",
         ),
         (
             drop(subtype=181, source_identity=2),
             "xx drop (Policy denied by denylist) flow {} to endpoint 8, ifindex 0, file"
-            " datapath.c:42, , identity world->1002: 10.0.0.10:40000 -> 10.0.0.11:5432 tcp SYN",
+            " bpf:42, , identity world->1002: 10.0.0.10:40000 -> 10.0.0.11:5432 tcp SYN",
         ),
         (
             trace(ifindex=3),

@@ -71,6 +71,15 @@ async def test_numbers_count_only_what_passes(served: Any) -> None:
     assert await served.ports(number=2, blacklist=[DROPPED]) == [13, 14]
 
 
+async def test_numbers_are_kept_over_many_stretches(served: Any) -> None:
+    served.node.store.capacity = 4095
+    served.node.add(*(trace(sport=n) for n in range(2000)))
+    assert await served.ports(number=1300, first=True) == list(range(1300))
+    assert await served.ports(number=1300) == list(range(700, 2000))
+    odd = FlowFilter(source_port=[str(n) for n in range(1, 2000, 2)])
+    assert await served.ports(number=700, whitelist=[odd]) == list(range(601, 2000, 2))
+
+
 async def test_followers_get_what_comes_and_filters_hold(served: Any) -> None:
     served.node.add(*numbered(3))
     stream = served.stream(follow=True, whitelist=[DROPPED])

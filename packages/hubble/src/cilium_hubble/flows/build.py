@@ -22,7 +22,7 @@ from cilium_hubble.state.model import Origin, Party, ServiceName
 from cilium_hubble.version import VERSION
 
 _EMITTER = flow_pb2.Emitter(name="Hubble", version=VERSION)
-_SOURCE_FILE = "datapath.c"  # all programs are compiled as one unit
+_SOURCE_FILE = "bpf"  # the line is of one of its files; events do not say which
 _WITH_PORTS = {summary.TCP: "TCP", summary.UDP: "UDP", summary.SCTP: "SCTP"}
 _INGRESS, _EGRESS = 1, 2
 _NANO = 1_000_000_000

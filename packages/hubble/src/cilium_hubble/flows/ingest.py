@@ -32,6 +32,7 @@ from cilium_hubble.state.model import Origin, Party, ServiceName
 
 _SAME = tuple(name for name in EVENT.names or () if name in (STORED.names or ()) and name != "time")
 _POLICY_DROPS = (133, 181)  # POLICY_DENIED, POLICY_DENY
+_BOTH = 3  # ingress and egress added up
 _COLLECT_ABOVE = 4096  # interned values that are worth a look for unused ones
 
 
@@ -66,6 +67,7 @@ class Ingest:
         rows["time"] = events["time"].astype("i8") + self._clock()
         rows["verdict"] = _verdicts(events)
         rows["reply"] = _replies(events)
+        rows["direction"] = _directions(events, rows["reply"])
         self._name(rows, events)
         self.store.append(rows)
         self._collect()
@@ -134,6 +136,12 @@ def _verdicts(events: Rows) -> NDArray[Any]:
         [int(Verdict.DROPPED), int(Verdict.AUDIT), int(Verdict.DROPPED)],
         int(Verdict.FORWARDED),
     )
+
+
+def _directions(events: Rows, replies: NDArray[Any]) -> NDArray[Any]:
+    """Return the connections' directions: the kernel tells the packets', answers go against."""
+    told = events["direction"]
+    return np.where((replies == Reply.YES) & (told != 0), _BOTH - told, told)
 
 
 def _replies(events: Rows) -> NDArray[Any]:

@@ -36,6 +36,7 @@ class LostSource(IntEnum):
     FLOW_STORE = 3
 
 
+# `direction` is the connection's as its endpoint sees it: 1 ingress, 2 egress, 0 unknown.
 # Numbers of interned values: 0 is nobody, no service, no rule. `time` and `until` are ns since
 # the epoch. A LOST row has its count in `tx_packets`, the CPU in `endpoint_id`, the source in
 # `subtype`, and was lost between `until` and `time`.

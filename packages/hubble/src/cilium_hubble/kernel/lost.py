@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the ring could not take: a per-CPU counter that the programs keep, and only raise."""
+"""What the ring could not take: per-CPU counters that the programs keep, and only raise.
+
+One counter a type of event; here they are added up.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +16,14 @@ from numpy.typing import NDArray
 from cilium_hubble.errors import LayoutMismatch
 from cilium_hubble.kernel import bpf
 
-_KEY = bytes(4)
-
 
 class LostCounter:
     """Reads the counters of all CPUs. The first read is the base of later growth."""
 
-    def __init__(self, fd: int) -> None:
-        """Wrap an open per-CPU array of one u64; use `open_lost`."""
+    def __init__(self, fd: int, entries: int) -> None:
+        """Wrap an open per-CPU array of u64 counters; use `open_lost`."""
         self._fd = fd
+        self._keys = [number.to_bytes(4, sys.byteorder) for number in range(entries)]
         self._size = 8 * bpf.possible_cpus()
         self._last = self._read()
 
@@ -37,7 +40,10 @@ class LostCounter:
         return {int(cpu): int(growth[cpu]) for cpu in np.flatnonzero(growth)}
 
     def _read(self) -> NDArray[np.uint64]:
-        return np.frombuffer(bpf.lookup(self._fd, _KEY, self._size), "u8")
+        total = np.zeros(self._size // 8, "u8")
+        for key in self._keys:
+            total += np.frombuffer(bpf.lookup(self._fd, key, self._size), "u8")
+        return total
 
     def close(self) -> None:
         """Close the descriptor."""
@@ -52,5 +58,5 @@ def open_lost(path: Path) -> LostCounter | None:
     info = bpf.map_info(fd)
     if (info.kind, info.key_size, info.value_size) != (bpf.PERCPU_ARRAY, 4, 8):
         os.close(fd)
-        raise LayoutMismatch(f"{path} is not a per-CPU array of one 64-bit counter: {info}")
-    return LostCounter(fd)
+        raise LayoutMismatch(f"{path} is not a per-CPU array of 64-bit counters: {info}")
+    return LostCounter(fd, info.max_entries)

@@ -2,14 +2,13 @@
 """The one reader of the kernel's ring on this node: batches of events, and what was lost.
 
 A lock file keeps a second reader away. The agent may not have made the maps yet, or may make them
-anew: the source waits, and notices. After a short batch it lets the ring fill for some
-milliseconds, which makes batches large and spares the kernel the wake-ups. Event loop only.
+anew: the source waits, and notices. The programs wake nobody (a wake-up costs more than the
+event), so the source polls: the busier the ring, the sooner again. Event loop only.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
 import os
 import time
@@ -30,8 +29,7 @@ log = structlog.get_logger(__name__)
 RING_NAME = "cilium_events_v1"
 LOST_NAME = "cilium_event_lost_v1"
 BATCH = 4096
-GATHER_SECONDS = (0.02, 0.005)  # after a batch of few events, of many
-MANY = 64
+PAUSES = ((BATCH, 0.0), (64, 0.005), (1, 0.02), (0, 0.04))  # after so many events, seconds
 LOST_SECONDS = 1.0
 PIN_SECONDS = 5.0
 
@@ -110,12 +108,7 @@ class EventSource:
                 checked = clock
                 if pinned_id(self._folder / RING_NAME) not in (self._mapped.map_id, None):
                     return
-            if len(events) == BATCH:
-                await asyncio.sleep(0)
-            elif len(events):
-                await asyncio.sleep(GATHER_SECONDS[len(events) >= MANY])
-            else:
-                await _readable(self._mapped.fd, LOST_SECONDS)
+            await asyncio.sleep(next(pause for count, pause in PAUSES if len(events) >= count))
 
     def _grown(self) -> dict[int, int]:
         assert self._lost is not None
@@ -150,15 +143,3 @@ class EventSource:
         """Unmap, close and give the lock back. The next reader goes on where this one stopped."""
         self._close_maps()
         os.close(self._lock)
-
-
-async def _readable(fd: int, seconds: float) -> None:
-    """Return when the ring has something, or after some time: a wake-up may be skipped."""
-    loop = asyncio.get_running_loop()
-    ready = asyncio.Event()
-    loop.add_reader(fd, ready.set)
-    try:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(ready.wait(), seconds)
-    finally:
-        loop.remove_reader(fd)

@@ -20,7 +20,7 @@ from cilium_hubble.kernel.dtypes import Rows
 from cilium_hubble.monitor.request import Request, destinations
 
 SEPARATOR = "-" * 78
-SOURCE_FILE = "datapath.c"
+SOURCE_FILE = "bpf"  # the line is of one of its files; events do not say which
 _INGRESS = 1
 _TRANSPORTS = {summary.TCP: "tcp", summary.UDP: "udp", summary.SCTP: "sctp"}
 _SHOWN_FLAGS = 0x02 | 0x10 | 0x04 | 0x01

@@ -35,7 +35,8 @@ async def follow(path: Path, applier: Applier) -> None:
             reason = error.details() or error.code().name
         if (applier.revision, applier.epoch) != before:
             delay = FIRST_RETRY_SECONDS
-        log.info("node state not available, trying again", reason=reason, seconds=delay)
+        if delay == FIRST_RETRY_SECONDS:  # once for each time that the agent goes away
+            log.warning("node state is not available; trying until it is", reason=reason)
         await asyncio.sleep(delay)
         delay = min(2 * delay, LAST_RETRY_SECONDS)
 
