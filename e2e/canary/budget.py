@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from e2e.canary.flows import SHUT
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -41,6 +43,8 @@ BUDGETS: Mapping[str, Budget] = {
     "service": Budget(),
     "service-udp": Budget(),
     "dns": Budget(lost=4, late=10, gap_ms=2000.0),
+    "shut-tcp": Budget(),  # of these only that none is answered is asked, see _failures
+    "shut-udp": Budget(),
 }
 
 
@@ -68,6 +72,10 @@ def judge(report: Mapping[str, Any], budgets: Mapping[str, Budget] = BUDGETS) ->
 
 
 def _failures(flow: Mapping[str, Any], budget: Budget) -> Sequence[str]:
+    if flow["kind"] in SHUT:
+        if flow["answered"]:
+            return [f"policy forbids it and it was reached {flow['answered']} times"]
+        return [] if flow["sent"] else ["nothing was tried"]
     failures = []
     if not flow["answered"]:
         failures.append("nothing was answered")

@@ -70,9 +70,9 @@ class NewSockets(Channel):
         # no CPU finds its time over before it reads the answer that is there.
         target, within = self.flow.target, DEADLINE + _SPARE_SECONDS
         match self.flow.kind:
-            case "tcp-new":
+            case "tcp-new" | "shut-tcp":
                 return await clients.tcp(target, within, size=16)
-            case "service-udp":
+            case "service-udp" | "shut-udp":
                 return await clients.udp(target, within, size=16)
             case "dns":
                 return await clients.resolve(target, within, self.flow.family)

@@ -136,6 +136,21 @@ def test_budget(flow: dict[str, Any], failure: str) -> None:
     assert budget.judge(_report(**flow))[0].failures == ((failure,) if failure else ())
 
 
+@pytest.mark.parametrize(
+    ("flow", "failure"),
+    [
+        ({"answered": 0, "lost": 9, "longest_gap_ms": 9000.0}, ""),
+        ({"answered": 1}, "policy forbids it and it was reached 1 times"),
+        ({"answered": 0, "sent": 0}, "nothing was tried"),
+    ],
+)
+def test_what_policy_forbids_must_be_tried_and_never_reached(
+    flow: dict[str, Any], failure: str
+) -> None:
+    report = _report(**{"kind": "shut-udp", "name": "shut-udp near v4", **flow})
+    assert budget.judge(report)[0].failures == ((failure,) if failure else ())
+
+
 def test_a_failure_names_its_time_and_the_tests_that_ran() -> None:
     worst = [{"gap_ms": 1500.0, "ago_s": 10.0, "lost": 2, "starved_ms": 500.0}]
     report = _report(longest_gap_ms=1500.0, worst=worst)
@@ -150,11 +165,12 @@ def test_a_failure_names_its_time_and_the_tests_that_ran() -> None:
 def test_plan_covers_places_families_and_kinds() -> None:
     flows = plan(
         {"near": ["10.0.0.1", "fd00::1"], "far": ["10.0.1.1", "fd00::2"]},
+        {"near": ["10.0.0.3"], "far": ["fd00::3"]},
         ["10.96.0.9"],
         ["10.96.0.10"],
         "x",
     )
-    assert len(flows) == 4 * 4 + 2 + 1
+    assert len(flows) == 4 * 4 + 2 * 2 + 2 + 1
     assert len({flow.name for flow in flows}) == len(flows)
     assert decode(encode(flows)) == flows
     assert {flow.kind for flow in flows} == set(RATES) == set(budget.BUDGETS)
