@@ -15,7 +15,7 @@ from e2e import system
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300, func_only=True)]
 
-GUIDES = ("docs/getting-started.md", "docs/operations.md")
+GUIDES = ("docs/getting-started.md", "docs/operations.md", "docs/policies.md")
 # What other tests run, since it makes or ends what this suite stands on.
 ELSEWHERE = {
     "make doctor": "tools/test.sh",

@@ -24,7 +24,8 @@ from cilium_agent.host import cni_files, devices, sysctl
 from cilium_agent.metrics.collector import Renderer
 from cilium_agent.state import AgentState
 from cilium_cli.arguments import build as cilium_parser
-from cilium_core.layouts import datapath
+from cilium_core.layouts import datapath, events, policy
+from cilium_core.layouts.spec import MapSpec
 from cilium_operator.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,7 +80,8 @@ def exposed() -> set[str]:
 
 
 def map_names() -> set[str]:
-    return {value.name for value in vars(datapath).values() if isinstance(value, datapath.MapSpec)}
+    found = [*vars(datapath).values(), *vars(policy).values(), *vars(events).values()]
+    return {value.name for value in found if isinstance(value, MapSpec)}
 
 
 @guides
