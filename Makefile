@@ -8,7 +8,7 @@ RUN := $(UV) run --no-sync
 NODES ?= 3
 PROVIDER ?= local
 BENCH ?= all
-PY := packages e2e bench charts tools
+PY := packages e2e bench charts docs tools
 C_SOURCES = $(shell git ls-files '*.c' '*.h')
 
 .PHONY: help
@@ -33,7 +33,7 @@ test: install ## all tests, the end-to-end suite included (root)
 
 .PHONY: unit
 unit: install ## unit and property tests only
-	@$(RUN) pytest -q packages charts e2e/cluster e2e/emojivoto e2e/probe e2e/canary -m "not root and not cluster" -n 2
+	@$(RUN) pytest -q packages charts docs e2e/cluster e2e/emojivoto e2e/probe e2e/canary e2e/tests -m "not root and not cluster" -n 2
 
 .PHONY: e2e
 e2e: install ## end-to-end suite on the real cluster (root)

@@ -9,6 +9,7 @@ import sys
 SUITES = {
     "datapath": "bench.datapath",
     "control-plane": "bench.control_plane",
+    "policy-engine": "bench.policy_engine",
     "hubble": "bench.hubble",
 }
 

@@ -2,9 +2,10 @@
 """The session of the end-to-end suite: cluster, this system, emojivoto and the canary.
 
 Set-up happens once for all xdist workers (a lock file), and every step may be repeated. At the
-end the process that runs the session judges the canary and fails the session when it lost more
-than its budget. The cluster is taken down only if this session brought it up; `KEEP=1` leaves it.
-`AS_IS=1` tests what is installed, without building or installing anything.
+end the process that runs the session judges the canary; each flow that lost more than its budget
+is an error of the session, named in its last lines. The cluster is taken down only if this session
+brought it up; `KEEP=1` leaves it. `AS_IS=1` tests what is installed, without building or
+installing anything.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ import pytest
 
 from e2e import realtime, system
 from e2e.canary import deploy, report
+from e2e.canary.budget import Ran
 from e2e.canary.errors import CanaryError
+from e2e.canary.verdict import report_failures
 from e2e.cluster import Cluster
 from e2e.kube import Kube, KubeError
 
 NODES = 3
 OUTCOME = pytest.StashKey[str]()
+RAN: list[Ran] = []
 
 
 def _session_file() -> Path:
@@ -55,7 +59,7 @@ def _set_up() -> Cluster:
         if os.environ.get("AS_IS", "") in ("", "0"):
             cluster.up(nodes=NODES)
             cluster.load_images()
-            system.install(cluster)
+            system.install_by_cli(cluster)
         system.wait_ready(cluster)
         kube = Kube(cluster.kubeconfig, cluster.provider.kubectl_path)
         dns = kube.service_addresses("kube-system", "kube-dns")
@@ -94,6 +98,11 @@ def namespace(kube: Kube, request: pytest.FixtureRequest) -> Iterator[str]:
     kube.kubectl("delete", "namespace", name, "--wait=false")
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Remember when which test ran, for the canary's verdict."""
+    RAN.append(Ran(report.nodeid, report.start, report.stop))
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Judge the canary, then take down what this session brought up."""
     if hasattr(session.config, "workerinput") or not _session_file().exists():
@@ -103,11 +112,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     _session_file().unlink()
     kube = Kube(cluster.kubeconfig, cluster.provider.kubectl_path)
     try:
-        kept, text = report.check(kube.kubectl)
+        failures, text = report.check(kube.kubectl, RAN)
     except (CanaryError, KubeError) as error:
-        kept, text = False, f"the canary cannot be judged: {error}"
-    session.config.stash[OUTCOME] = text
-    if not kept:
+        failures, text = [f"canary FAILED: it cannot be judged: {error}"], ""
+    session.config.stash[OUTCOME] = "\n".join([text, *failures])
+    if failures:
+        report_failures(session.config, failures)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     if not was_up and os.environ.get("KEEP", "") in ("", "0"):
         cluster.down()

@@ -9,14 +9,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
 PROBE_IMAGE = "localhost/cilium-python/probe:0.1.0"
 EXEC_SECONDS = 180
 
@@ -98,6 +96,18 @@ class Kube:
             "clusterIPs"
         ]
         return addresses
+
+    def node_addresses(self, node: str) -> tuple[str, str]:
+        """The node's own IPv4 and IPv6 address, as its Node object says."""
+        status = self.json("get", "node", node)["status"]
+        own = [entry["address"] for entry in status["addresses"] if entry["type"] == "InternalIP"]
+        v4, v6 = sorted(own, key=lambda ip: ":" in ip)
+        return v4, v6
+
+    def api_server(self) -> str:
+        """`address:port` of the API server itself, behind the Service `kubernetes`."""
+        found = self.json("-n", "default", "get", "endpointslice", "kubernetes")
+        return f"{found['endpoints'][0]['addresses'][0]}:{found['ports'][0]['port']}"
 
     def wait_ready(self, namespace: str, *pods: str, timeout: float = 90) -> float:
         """Wait until the pods are Ready; the seconds that it took."""
@@ -184,14 +194,9 @@ def probe_service(namespace: str, name: str, app: str) -> dict[str, Any]:
     }
 
 
-def local_probe(*args: str) -> list[str]:
-    """The command line of the probe command from this tree, for nodes and the outside host."""
-    return ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "e2e.probe", *args]
-
-
-def processes(program: str, netns: str | None = None) -> list[int]:
-    """Host-wide pids of processes that run a program (by file name), in a namespace if named."""
-    wanted = os.stat(f"/run/netns/{netns}").st_ino if netns else None
+def processes(program: str, netns: Path | None = None) -> list[int]:
+    """Host-wide pids of processes that run a program (by file name), in that namespace if given."""
+    wanted = netns.stat().st_ino if netns else None
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():

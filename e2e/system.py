@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Put this system and the demo application on a running cluster, through real Helm.
+"""Put this system and the demo application on a running cluster, as a user does.
 
-One way for the demo and for the end-to-end suite, so that what a user runs is what is tested.
+The demo installs by Helm itself, as the article does; the end-to-end suite by `cilium install`, and
+`e2e/test_upgrade.py` changes the release by both.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -34,30 +35,37 @@ class Kubectl(Protocol):
 
 def helm(kubeconfig: Path, *args: str) -> str:
     """Run Helm against the cluster and return its output. RuntimeError with Helm's own words."""
-    binary = shutil.which("helm") or str(ROOT / ".venv" / "bin" / "helm")
-    env = {**os.environ, "KUBECONFIG": str(kubeconfig)}
-    done = subprocess.run([binary, *args], env=env, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"helm {' '.join(args)}: {done.stderr.strip() or done.stdout.strip()}")
-    return done.stdout
+    return _run("helm", kubeconfig, args)
 
 
-def install(
-    cluster: Kubectl, values: Path = VALUES, settings: Mapping[str, str] | None = None
-) -> None:
-    """Install or upgrade the chart with a values file; returns before pods are ready."""
-    extra = [
-        word for key, value in (settings or {}).items() for word in ("--set", f"{key}={value}")
-    ]
+def cilium(kubeconfig: Path, *args: str) -> str:
+    """Run the `cilium` command on the cluster and return its output; errors as `helm`."""
+    return _run("cilium", kubeconfig, args)
+
+
+def install(cluster: Kubectl, values: Path = VALUES) -> None:
+    """Install or upgrade the chart by Helm with a values file; returns before pods are ready."""
     helm(
         cluster.kubeconfig,
-        *("upgrade", "--install", RELEASE, str(CHART), "-n", NAMESPACE, "-f", str(values), *extra),
+        *("upgrade", "--install", RELEASE, str(CHART), "-n", NAMESPACE, "-f", str(values)),
     )
 
 
-def uninstall(cluster: Kubectl) -> None:
-    """Remove the release and wait for its hooks."""
-    helm(cluster.kubeconfig, "uninstall", RELEASE, "-n", NAMESPACE, "--wait", "--timeout", "3m")
+def install_by_cli(cluster: Kubectl, values: Path = VALUES) -> None:
+    """Install, or upgrade what is installed, by the `cilium` command with a values file."""
+    listed = helm(cluster.kubeconfig, "list", "-n", NAMESPACE, "--all", "--short").split()
+    verb = "upgrade" if RELEASE in listed else "install"
+    cilium(cluster.kubeconfig, verb, "--values", str(values))
+
+
+def _run(program: str, kubeconfig: Path, args: Sequence[str]) -> str:
+    binary = shutil.which(program) or str(ROOT / ".venv" / "bin" / program)
+    env = {**os.environ, "KUBECONFIG": str(kubeconfig)}
+    done = subprocess.run([binary, *args], env=env, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = done.stderr.strip() or done.stdout.strip()
+        raise RuntimeError(f"{program} {' '.join(args)}: {said}")
+    return done.stdout
 
 
 def wait_ready(cluster: Kubectl, timeout: int = 180) -> None:

@@ -10,7 +10,7 @@ from collections import Counter
 
 import pytest
 
-from e2e.cluster import Cluster, spec
+from e2e.cluster import Cluster
 from e2e.kube import Kube, probe_pod, processes, until
 
 pytestmark = [
@@ -19,23 +19,23 @@ pytestmark = [
     pytest.mark.xdist_group("breaks"),
 ]
 PODS = 24
-NODES = spec.nodes(3)
+NODES = ("node1", "node2", "node3")
 
 
 def _links(cluster: Cluster) -> dict[str, int]:
     """Pod links per node."""
     found = {}
     for node in NODES:
-        lines = cluster.node_exec(node.name, ["ip", "-o", "link"]).splitlines()
-        found[node.name] = sum(line.split(": ")[1].startswith("lxc") for line in lines)
+        lines = cluster.node_exec(node, ["ip", "-o", "link"]).splitlines()
+        found[node] = sum(line.split(": ")[1].startswith("lxc") for line in lines)
     return found
 
 
-def _kill_agents() -> int:
+def _kill_agents(cluster: Cluster) -> int:
     """kill -9 every agent that runs; how many."""
     killed = 0
     for node in NODES:
-        for pid in processes("cilium-agent", node.netns):
+        for pid in processes("cilium-agent", cluster.node_netns(node)):
             os.kill(pid, signal.SIGKILL)
             killed += 1
     return killed
@@ -49,7 +49,7 @@ def _pods_per_node(kube: Kube) -> dict[str, int]:
         for pod in pods
         if not pod["spec"].get("hostNetwork") and pod["status"]["phase"] == "Running"
     )
-    return {node.name: counted[node.name] for node in NODES}
+    return {node: counted[node] for node in NODES}
 
 
 def test_churn_under_killed_agents(cluster: Cluster, kube: Kube, namespace: str) -> None:
@@ -57,11 +57,11 @@ def test_churn_under_killed_agents(cluster: Cluster, kube: Kube, namespace: str)
     until("every pod has one link", lambda: _links(cluster) == _pods_per_node(kube), 60, 2.0)
     before = _links(cluster)
 
-    kube.apply(*(probe_pod(namespace, n, NODES[i % 3].name) for i, n in enumerate(names)))
+    kube.apply(*(probe_pod(namespace, n, NODES[i % 3]) for i, n in enumerate(names)))
     killed = 0
     for _ in range(3):
         time.sleep(0.7)
-        killed += _kill_agents()
+        killed += _kill_agents(cluster)
     assert killed >= len(NODES)
     took = kube.wait_ready(namespace, *names, timeout=120)
     print(f"{PODS} pods were Ready after {took:.1f} s with {killed} agents killed meanwhile")
@@ -76,7 +76,7 @@ def test_churn_under_killed_agents(cluster: Cluster, kube: Kube, namespace: str)
     killed = 0
     for _ in range(3):
         time.sleep(0.5)
-        killed += _kill_agents()
+        killed += _kill_agents(cluster)
     took = until("the pods' links are gone", lambda: _links(cluster) == before, 120, 1.0)
     print(f"their links were gone after {took:.1f} s with {killed} agents killed meanwhile")
     until("the pods are gone", lambda: not kube.json("-n", namespace, "get", "pods")["items"], 60)

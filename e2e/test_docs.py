@@ -20,8 +20,10 @@ GUIDES = ("docs/getting-started.md", "docs/operations.md")
 ELSEWHERE = {
     "make doctor": "tools/test.sh",
     "make cluster-up": "e2e/conftest.py, through the same Cluster.up",
-    "helm install cilium charts/cilium -n kube-system -f e2e/values.yaml": "e2e/conftest.py",
-    "helm uninstall cilium -n kube-system": "e2e/cluster/tests/test_uninstall.py",
+    "cilium install --values e2e/values.yaml": "e2e/conftest.py",
+    "helm install cilium charts/cilium -n kube-system -f e2e/values.yaml": "e2e/demo.py",
+    "cilium upgrade --reuse-values --set MTU=1400 --wait": "e2e/test_upgrade.py",
+    "cilium uninstall": "e2e/cluster/tests/test_uninstall.py",
     "make cluster-down": "e2e/cluster/tests/test_leaves_nothing.py",
 }
 

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the article shows after `helm install`: its values file, and `cilium status`."""
+"""What the article shows after the installation: its values file, and `cilium status`."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
+import re
 from typing import Any
 
 import pytest
@@ -15,19 +14,11 @@ from e2e import system
 from e2e.golden import compare
 from e2e.kube import Kube
 
-pytestmark = pytest.mark.cluster
+# One group with the tests that change the release, so that none looks at it meanwhile.
+pytestmark = [pytest.mark.cluster, pytest.mark.xdist_group("breaks")]
 
 # of the article's values file, taken when it was copied
 ARTICLE_VALUES_SHA256 = "1b38687f9381e73d7f21967484e53e684b93327346a742b9b83c3bcc250b3d3f"
-
-
-def cilium(cluster: Any, *args: str) -> str:
-    env = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig)}
-    done = subprocess.run(
-        ["cilium", *args], env=env, capture_output=True, text=True, timeout=180, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def test_values_file_is_the_articles_byte_for_byte() -> None:
@@ -43,13 +34,13 @@ def test_release_was_installed_with_these_values(cluster: Any) -> None:
 
 
 def test_status_is_the_articles(cluster: Any) -> None:
-    text = cilium(cluster, "status", "--wait", "--wait-duration", "2m")
+    text = system.cilium(cluster.kubeconfig, "status", "--wait", "--wait-duration", "2m")
     assert compare.not_permitted(text) == [], text
     assert "Desired: 3, Ready: 3/3, Available: 3/3" in text
 
 
 def test_status_as_json_counts_what_the_cluster_has(cluster: Any, kube: Kube) -> None:
-    status = json.loads(cilium(cluster, "status", "-o", "json"))
+    status = json.loads(system.cilium(cluster.kubeconfig, "status", "-o", "json"))
     assert status["pod_state"]["cilium"]["Ready"] == 3
     endpoints = kube.json("get", "ciliumendpoints", "-A")["items"]
     assert status["pods_count"]["by_cilium"] == pytest.approx(len(endpoints), abs=2)
@@ -80,3 +71,24 @@ def test_each_pod_address_is_from_its_nodes_cidr(kube: Kube) -> None:
             assert any(address in cidr for cidr in cidrs[pod["spec"]["nodeName"]])
         seen += 1
     assert seen >= 2
+
+
+def _forbidden(kube: Kube, selector: str, url: str) -> list[str]:
+    """What every pod of ours says that the API server refused it, by its metrics and its log."""
+    where = ("-n", "kube-system")
+    found = []
+    for pod in kube.json(*where, "get", "pods", "-l", selector)["items"]:
+        name = pod["metadata"]["name"]
+        log = kube.kubectl(*where, "logs", name, "--all-containers", "--tail=-1")
+        found += [f"{name}: {line}" for line in log.splitlines() if "forbidden" in line.lower()]
+        if url:
+            read = f"import urllib.request as u; print(u.urlopen('{url}').read().decode())"
+            text = kube.kubectl(*where, "exec", name, "--", "python3", "-c", read)
+            found += re.findall(r'^cilium_k8s_client_api_calls_total{.*"403".*$', text, re.M)
+    return found
+
+
+def test_no_request_was_refused(kube: Kube) -> None:
+    """Rights are granted verb by verb (charts/tests/test_rbac.py): they must suffice."""
+    assert _forbidden(kube, "k8s-app=cilium", "http://127.0.0.1:9962/metrics") == []
+    assert _forbidden(kube, "io.cilium/app=operator", "") == []

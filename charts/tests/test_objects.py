@@ -51,7 +51,10 @@ def test_config_of_the_article(article: Rendered) -> None:
         "identity-gc-interval": "15m0s",
         "set-cilium-node-taints": "true",
         "cilium-endpoint-gc-interval": "5m0s",
-        "features-not-available": "envoy,hubble,hubble-relay,hubble-ui,ingress-controller",
+        "enable-policy": "default",
+        "enable-hubble": "true",
+        "hubble-event-buffer-capacity": "4095",
+        "features-not-available": "envoy,hubble-relay,hubble-ui,ingress-controller",
     }
     assert article.get("Deployment", "cilium-operator")["spec"]["replicas"] == 1
     assert not [o for o in article.objects if o["kind"] == "PodDisruptionBudget"]
@@ -60,7 +63,7 @@ def test_config_of_the_article(article: Rendered) -> None:
 def test_features_follow_the_values(render: Render) -> None:
     none = {"envoy": {"enabled": False}, "hubble": {"enabled": False}}
     assert render(none).config["features-not-available"] == ""
-    assert render({}).config["features-not-available"] == "envoy,hubble"
+    assert render({}).config["features-not-available"] == "envoy"
 
 
 def pod_spec(found: dict[str, Any]) -> dict[str, Any]:
@@ -71,7 +74,7 @@ def pod_spec(found: dict[str, Any]) -> dict[str, Any]:
 def test_agent(article: Rendered) -> None:
     daemon = article.get("DaemonSet", "cilium")
     spec = pod_spec(daemon)
-    (agent,) = spec["containers"]
+    agent, _ = spec["containers"]
     assert daemon["spec"]["updateStrategy"]["rollingUpdate"] == {"maxUnavailable": 2}
     assert spec["hostNetwork"] is True
     assert "hostPID" not in spec
@@ -93,6 +96,20 @@ def test_agent(article: Rendered) -> None:
     assert set(agent["resources"]["requests"]) == {"cpu", "memory"}
 
 
+def test_hubble_reads_beside_the_agent_and_makes_no_node_unready(render: Render) -> None:
+    rendered = render({"hubble": {"eventBufferCapacity": 8191}, "policyEnforcementMode": "always"})
+    _, hubble = pod_spec(rendered.get("DaemonSet", "cilium"))["containers"]
+    assert hubble["command"] == ["cilium-hubble"]
+    assert "readinessProbe" not in hubble
+    assert hubble["securityContext"]["capabilities"] == {"add": ["BPF"], "drop": ["ALL"]}
+    assert rendered.config["hubble-event-buffer-capacity"] == "8191"
+    assert rendered.config["enable-policy"] == "always"
+    without = render({"hubble": {"enabled": False}})
+    assert len(pod_spec(without.get("DaemonSet", "cilium"))["containers"]) == 1
+    assert without.config["enable-hubble"] == "false"
+    assert "eventBufferCapacity" in render({"hubble": {"eventBufferCapacity": 4096}}).error
+
+
 def test_init_container_installs_only_the_binaries(article: Rendered) -> None:
     (init,) = pod_spec(article.get("DaemonSet", "cilium"))["initContainers"]
     assert [m["mountPath"] for m in init["volumeMounts"]] == ["/host/opt/cni/bin"]
@@ -102,7 +119,7 @@ def test_init_container_installs_only_the_binaries(article: Rendered) -> None:
 
 
 def test_privileges(article: Rendered) -> None:
-    """Privileged only where the bpffs is mounted Bidirectional; nobody names a capability."""
+    """Privileged only where the bpffs is mounted Bidirectional; one capability for who reads it."""
     for found in article.objects:
         if found["kind"] not in ("DaemonSet", "Deployment", "Job"):
             continue
@@ -114,7 +131,8 @@ def test_privileges(article: Rendered) -> None:
             )
             context = container["securityContext"]
             assert bool(context.get("privileged")) is shared, container["name"]
-            assert "add" not in context.get("capabilities", {})
+            added = context.get("capabilities", {}).get("add", [])
+            assert added == (["BPF"] if container["name"] == "hubble" else [])
             assert container["resources"]["requests"]["memory"]
 
 
@@ -153,12 +171,12 @@ def test_rbac_is_least_privilege(article: Rendered) -> None:
             assert "*" not in words
             assert "secrets" not in rule["resources"]
             assert not {"escalate", "bind", "impersonate"} & set(rule["verbs"])
-            if "customresourcedefinitions" in rule["resources"] and "patch" in rule["verbs"]:
+            if "customresourcedefinitions" in rule["resources"] and "update" in rule["verbs"]:
                 assert len(rule["resourceNames"]) == 6
     for name in ("cilium", "cilium-operator"):
         for rule in article.get("ClusterRole", name)["rules"]:
             if "pods" in rule["resources"]:
-                assert set(rule["verbs"]) == {"get", "list", "watch"}
+                assert set(rule["verbs"]) <= {"get", "list", "watch"}
 
 
 def test_a_config_change_rolls_both(render: Render) -> None:
@@ -251,6 +269,6 @@ def test_notes_name_what_is_missing(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     notes = yaml.safe_load(done.stdout)["data"]["notes"]
-    assert "envoy, hubble, hubble-relay, hubble-ui, ingress-controller" in notes
+    assert "envoy, hubble-relay, hubble-ui, ingress-controller" in notes
     assert "cilium status --wait --namespace kube-system" in notes
     assert "IPv6: false (from the nodes' addresses)" in notes

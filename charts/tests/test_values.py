@@ -47,6 +47,9 @@ def nested(key: str, value: Any) -> dict[str, Any]:
         ("ipam.operator.clusterPoolIPv4PodCIDRList", ["10.0.0.0/33"]),
         ("ipam.operator.clusterPoolIPv4PodCIDRList", []),
         ("ipam.operator.clusterPoolIPv6PodCIDRList", ["10.0.0.0/8"]),
+        ("ipv4NativeRoutingCIDR", "fd00::/16"),
+        ("ipv4NativeRoutingCIDR", "10.0.0.0/8 10.1.0.0/16"),
+        ("ipv6NativeRoutingCIDR", "10.0.0.0/8"),
         ("MTU", 500),
         ("operator.replicas", -1),
         ("operator.identityGCInterval", "soon"),
@@ -120,6 +123,14 @@ def test_pools_reach_the_config(render: Render) -> None:
     config = render(nested("ipam.operator", pools)).config
     assert config["cluster-pool-ipv4-cidr"] == "10.1.0.0/16 10.2.0.0/16"
     assert config["cluster-pool-ipv4-mask-size"] == "25"
+
+
+def test_native_routing_networks_reach_the_config(render: Render) -> None:
+    assert not [key for key in render().config if "native-routing" in key]
+    values = {"ipv4NativeRoutingCIDR": "10.0.0.0/8", "ipv6NativeRoutingCIDR": "fd00::/16"}
+    config = render(values).config
+    assert config["ipv4-native-routing-cidr"] == "10.0.0.0/8"
+    assert config["ipv6-native-routing-cidr"] == "fd00::/16"
 
 
 @pytest.mark.parametrize("entry", UPSTREAM, ids=lambda entry: entry["key"])

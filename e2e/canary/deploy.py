@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Puts the canary on a cluster and takes it away. Blocking; kubectl is passed in.
 
-Three pods: `near` and `sender` on one node, `far` on another. They are bare pods that are never
-restarted: one that dies has lost what it counted, and that must show.
+`near` and `sender` run on one node, `far` on another; policy lets the sender alone in there, and
+nobody at all in to `shut-near` and `shut-far`, from before these start. They are bare pods that are
+never restarted: one that dies has lost what it counted, and that must show.
 """
 
 import json
@@ -17,6 +18,7 @@ from e2e.canary.report import NAMESPACE
 
 IMAGE = "localhost/cilium-python/probe:0.1.0"
 SERVICE = "far"
+SHUT_PODS = ("shut-near", "shut-far")
 Kubectl = Callable[..., str]
 
 
@@ -45,6 +47,32 @@ def pod(name: str, node: str, command: Sequence[str], env: dict[str, str]) -> di
     }
 
 
+def policies() -> list[dict[str, Any]]:
+    """Who may reach whom: NetworkPolicies that the suite's every breakage has to outlive."""
+    guests = {
+        "podSelector": {
+            "matchExpressions": [{"key": "app", "operator": "In", "values": ["near", "far"]}]
+        },
+        "policyTypes": ["Ingress"],
+        "ingress": [{"from": [{"podSelector": {"matchLabels": {"app": "sender"}}}]}],
+    }
+    nobody = {
+        "podSelector": {
+            "matchExpressions": [{"key": "app", "operator": "In", "values": list(SHUT_PODS)}]
+        },
+        "policyTypes": ["Ingress"],
+    }
+    return [
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": {"name": name, "namespace": NAMESPACE},
+            "spec": spec,
+        }
+        for name, spec in (("guests", guests), ("nobody", nobody))
+    ]
+
+
 def service() -> dict[str, Any]:
     """The Service in front of the far pod, in both families where the cluster has both."""
     return {
@@ -68,12 +96,15 @@ def start(kubectl: Kubectl, near: str, far: str, dns: Sequence[str]) -> None:
     stop(kubectl)
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
     serve = ("probe", "serve")
-    _apply(kubectl, namespace, service(), pod("near", near, serve, {}), pod("far", far, serve, {}))
-    _wait(kubectl, "near", "far")
+    _apply(kubectl, namespace, service(), *policies())
+    nodes = {"near": near, "far": far, "shut-near": near, "shut-far": far}
+    _apply(kubectl, *(pod(name, node, serve, {}) for name, node in nodes.items()))
+    _wait(kubectl, *nodes)
     places = {name: _pod_addresses(kubectl, name) for name in ("near", "far")}
+    shut = {name: _pod_addresses(kubectl, f"shut-{name}") for name in ("near", "far")}
     services = _get(kubectl, "service", SERVICE)["spec"]["clusterIPs"]
     name = f"{SERVICE}.{NAMESPACE}.svc.cluster.local"
-    flows = encode(plan(places, services, dns, name))
+    flows = encode(plan(places, shut, services, dns, name))
     _apply(kubectl, pod("sender", near, ("probe", "canary"), {"CANARY_FLOWS": flows}))
     _wait(kubectl, "sender")
 

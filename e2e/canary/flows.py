@@ -10,7 +10,19 @@ from dataclasses import asdict, dataclass
 
 from e2e.canary.errors import CanaryError
 
-RATES = {"tcp-held": 10.0, "udp": 10.0, "tcp-new": 2.0, "http": 2.0, "service": 2.0, "dns": 2.0}
+RATES = {
+    "tcp-held": 10.0,
+    "udp": 10.0,
+    "tcp-new": 2.0,
+    "http": 2.0,
+    "service": 2.0,
+    "service-udp": 2.0,
+    "dns": 2.0,
+    "shut-tcp": 1.0,
+    "shut-udp": 1.0,
+}
+# What policy forbids: an answer, ever, is the failure.
+SHUT = frozenset({"shut-tcp", "shut-udp"})
 ECHO_PORT = 7000
 HTTP_PORT = 8080
 
@@ -39,13 +51,22 @@ def host(address: str) -> str:
 
 
 def plan(
-    places: Mapping[str, Sequence[str]], services: Sequence[str], dns: Sequence[str], name: str
+    places: Mapping[str, Sequence[str]],
+    shut: Mapping[str, Sequence[str]],
+    services: Sequence[str],
+    dns: Sequence[str],
+    name: str,
 ) -> list[Flow]:
     """The flows to pods (`places`: place → its addresses), Service addresses and DNS servers.
 
-    `name` is what DNS is asked for.
+    `shut` are the places that policy forbids, `name` is what DNS is asked for.
     """
     flows = []
+    for place, addresses in shut.items():
+        for address in addresses:
+            family = 6 if ":" in address else 4
+            for kind in sorted(SHUT):
+                flows.append(Flow(kind, place, family, f"{host(address)}:{ECHO_PORT}"))
     for place, addresses in places.items():
         for address in addresses:
             family = 6 if ":" in address else 4
@@ -56,6 +77,7 @@ def plan(
     for address in services:
         family = 6 if ":" in address else 4
         flows.append(Flow("service", "far", family, f"http://{host(address)}:{HTTP_PORT}/"))
+        flows.append(Flow("service-udp", "far", family, f"{host(address)}:{ECHO_PORT}"))
     for address in dns:
         flows.append(Flow("dns", "cluster", 6 if ":" in address else 4, f"{name}@{address}"))
     return flows

@@ -4,41 +4,56 @@
 Pure: the caller passes every time in (monotonic seconds). A message is counted from the moment it
 is sent; it ends as answered or lost, once. Messages sent before `counts_from` (the warm-up) are
 not in the ledger, and neither are their answers.
+
+Times in which the process itself had no CPU are taken away from each silence and from each
+message's age, and only from those that they lie in: being late once excuses nothing later.
 """
 
 import heapq
 from dataclasses import dataclass
 from typing import Any
 
-LATE_SECONDS = 1.0
+from e2e.canary.starvation import Starvation
+
+# A SYN that was lost is sent again after one second, so a try that took this long lost a packet.
+LATE_SECONDS = 0.9
 WORST = 5
 
 
 @dataclass(frozen=True, order=True)
 class Window:
-    """A silence: `gap_ms` without an answer beyond the schedule's own period.
+    """A silence: `gap_ms` without an answer beyond the schedule's own period and `starved_ms`.
 
     It ended `at` (monotonic seconds); `lost` is how many messages had been lost by then since the
-    last answer before it.
+    last answer before it; for `starved_ms` of it the sender had no CPU.
     """
 
     gap_ms: float
     at: float
     lost: int
+    starved_ms: float
 
 
 class Record:
     """The ledger of one flow that sends every `period` seconds.
 
     Messages are numbered by the caller, rising. `deadline` in seconds is when an unanswered one
-    is lost (None: only a broken connection loses it, as for a stream).
+    is lost (None: only a broken connection loses it, as for a stream). `starvation` is the
+    process's own.
     """
 
-    def __init__(self, period: float, deadline: float | None, counts_from: float) -> None:
+    def __init__(
+        self,
+        period: float,
+        deadline: float | None,
+        counts_from: float,
+        starvation: Starvation | None = None,
+    ) -> None:
         self.sent = self.answered = self.lost = self.late = self.resets = 0
         self._period = period
         self._deadline = deadline
         self._counts_from = counts_from
+        self._starvation = starvation or Starvation()
         self._pending: dict[int, float] = {}
         self._last_answer = counts_from
         self._lost_before_answer = 0
@@ -54,12 +69,16 @@ class Record:
         self.expire(now)
 
     def answer(self, number: int, now: float) -> None:
-        """The answer to `number` is here. One for a message already lost counts as late only."""
+        """The answer to `number` is here. One for a message already lost counts for nothing."""
         begun = self._pending.pop(number, None)
         if begun is None:
             return
+        age = self._age(begun, now)
+        if self._deadline is not None and age > self._deadline:
+            self._count_loss(1, "no answer")
+            return
         self.answered += 1
-        if now - begun > LATE_SECONDS:
+        if age > LATE_SECONDS:
             self.late += 1
         self._end_window(now)
 
@@ -83,7 +102,7 @@ class Record:
             return
         while self._pending:
             number = next(iter(self._pending))
-            if now - self._pending[number] <= self._deadline:
+            if self._age(self._pending[number], now) <= self._deadline:
                 return
             del self._pending[number]
             self._count_loss(1, "no answer")
@@ -105,7 +124,12 @@ class Record:
             "longest_gap_ms": worst[0].gap_ms,
             "errors": dict(self._errors),
             "worst": [
-                {"gap_ms": w.gap_ms, "ago_s": round(now - w.at, 3), "lost": w.lost}
+                {
+                    "gap_ms": w.gap_ms,
+                    "ago_s": round(now - w.at, 3),
+                    "lost": w.lost,
+                    "starved_ms": w.starved_ms,
+                }
                 for w in worst
                 if w.gap_ms > 0
             ],
@@ -116,9 +140,14 @@ class Record:
         self._lost_before_answer += count
         self._errors[error] = self._errors.get(error, 0) + max(count, 1)
 
+    def _age(self, begun: float, now: float) -> float:
+        return now - begun - self._starvation.within(begun, now)
+
     def _window(self, now: float) -> Window:
-        gap = max(0.0, now - max(self._last_answer, self._counts_from) - self._period)
-        return Window(round(gap * 1000, 1), now, self._lost_before_answer)
+        begun = max(self._last_answer, self._counts_from)
+        starved = self._starvation.within(begun, now)
+        gap = max(0.0, now - begun - self._period - starved)
+        return Window(round(gap * 1000, 1), now, self._lost_before_answer, round(starved * 1000, 1))
 
     def _end_window(self, now: float) -> None:
         window = self._window(now)

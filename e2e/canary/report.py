@@ -2,14 +2,15 @@
 """Collects the running canary's record and judges it: `python -m e2e.canary.report`.
 
 Runs kubectl as a child process (with KUBECONFIG, or `.cluster/kubeconfig`); it blocks, and is
-meant for tests and the command line. Exit status 1 when the budget is exceeded.
+meant for tests and the command line. Exit status 1 when the budget is exceeded, 2 when nothing
+can be judged.
 """
 
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,11 @@ def collect(kubectl: Kubectl) -> dict[str, Any]:
     return report
 
 
-def check(kubectl: Kubectl) -> tuple[bool, str]:
-    """(the budget was kept, the table)."""
+def check(kubectl: Kubectl, ran: Sequence[budget.Ran] = ()) -> tuple[list[str], str]:
+    """(a line per flow that broke its budget, naming tests of `ran`; the table)."""
     report = collect(kubectl)
     verdicts = budget.judge(report)
-    return not any(v.failures for v in verdicts), budget.table(report, verdicts)
+    return budget.failed(report, verdicts, ran), budget.table(report, verdicts)
 
 
 def _kubectl(*args: str) -> str:
@@ -54,8 +55,9 @@ def _kubectl(*args: str) -> str:
 
 if __name__ == "__main__":
     try:
-        kept, text = check(_kubectl)
+        failures, text = check(_kubectl)
     except CanaryError as error:
-        sys.exit(f"canary: {error}")
-    print(text)
-    sys.exit(0 if kept else 1)
+        print(f"canary FAILED: it cannot be judged: {error}", file=sys.stderr)
+        sys.exit(2)
+    print("\n".join([text, *failures]))
+    sys.exit(1 if failures else 0)

@@ -2,8 +2,8 @@
 """The sender's process: sends every flow on its schedule and serves the record over HTTP.
 
 One asyncio loop. A flow's next message is due at a fixed time, whatever became of the last one;
-when the process itself was late, missed messages are sent at once and the lateness is reported,
-so that a starved machine is not mistaken for a broken network.
+when the process itself was late, missed messages are sent at once, and the time without CPU is
+taken away from what lies in it (`starvation`).
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from e2e.canary import channels
 from e2e.canary.errors import CanaryError
 from e2e.canary.flows import RATES, Flow, decode
 from e2e.canary.record import Record
+from e2e.canary.starvation import Starvation
 
 WARM_UP_SECONDS = 3.0
 OPEN_SECONDS = 30.0
@@ -29,12 +30,13 @@ class Sender:
 
     def __init__(self, flows: Sequence[Flow], warm_up: float = WARM_UP_SECONDS) -> None:
         self.counts_from = time.monotonic() + warm_up
-        self.late_ms = 0.0
+        self.starvation = Starvation()
         self._channels = [channels.channel(flow, self._record(flow)) for flow in flows]
         self._tasks: list[asyncio.Task[None]] = []
 
     def _record(self, flow: Flow) -> Record:
-        return Record(1.0 / RATES[flow.kind], channels.deadline(flow), self.counts_from)
+        period, deadline = 1.0 / RATES[flow.kind], channels.deadline(flow)
+        return Record(period, deadline, self.counts_from, self.starvation)
 
     async def start(self) -> None:
         """Open every held socket and begin to send."""
@@ -47,10 +49,9 @@ class Sender:
         due = time.monotonic() + period * offset / len(self._channels)
         number = 0
         while True:
+            self.starvation.expect(offset, due)
             await asyncio.sleep(max(0.0, due - time.monotonic()))
-            now = time.monotonic()
-            if now >= self.counts_from:
-                self.late_ms = max(self.late_ms, round((now - due) * 1000, 1))
+            self.starvation.ran(offset, time.monotonic())
             number += 1
             channel.send(number)
             due += period
@@ -61,7 +62,7 @@ class Sender:
         return {
             "now": time.time(),
             "seconds": round(max(0.0, now - self.counts_from), 1),
-            "sender_late_ms": self.late_ms,
+            "sender_late_ms": self.starvation.worst_ms,
             "failed": [repr(task.exception()) for task in self._tasks if task.done()],
             "flows": [
                 {

@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from e2e.cluster import doctor, host_packages, images, snapshot
+from e2e.cluster import binaries, doctor, host_packages, images, snapshot
 from e2e.cluster.api import Cluster
 from e2e.cluster.errors import ClusterError
 from e2e.cluster.shell import Progress
@@ -44,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     record = commands.add_parser("snapshot", help="record what could be left on the machine")
     record.add_argument("file", type=Path)
     record.add_argument("--compare", action="store_true", help="compare with FILE instead")
+    commands.add_parser("programs", help="build the programs of Kubernetes and CoreDNS, once")
     commands.add_parser("setup", help="install missing packages of the system (root)")
     return top
 
@@ -84,6 +85,9 @@ def main(argv: list[str] | None = None) -> int:
             return _snapshot(options.file, options.compare)
         if options.command == "setup":
             host_packages.ensure_host_packages(progress)
+            return 0
+        if options.command == "programs":
+            binaries.build_all(progress)
             return 0
         if options.command == "build-images" and options.provider == "local":
             images.build_all(progress, options.names)

@@ -75,6 +75,25 @@ class Cluster:
         """Start `argv` on `node` and return the process; the caller ends it."""
         return _spawn(self.provider.node_command(node, argv))
 
+    def node_netns(self, node: str) -> Path:
+        """File of the network namespace of `node`, as seen from the root namespaces."""
+        return self.provider.node_netns(node)
+
+    def node_probe(
+        self, node: str, *args: str, stdin: str | None = None, check: bool = True
+    ) -> str:
+        """Run the probe command in the network of `node`; its stdout."""
+        return run(self.provider.node_probe(node, args), stdin=stdin, timeout=60, check=check)
+
+    @property
+    def outside_addresses(self) -> tuple[str, str]:
+        """IPv4 and IPv6 address of the host outside the cluster."""
+        return self.provider.outside_addresses()
+
+    def outside_probe(self, *args: str) -> subprocess.Popen[bytes]:
+        """Start the probe command on the outside host; the caller ends it."""
+        return _spawn(self.provider.outside_probe(args))
+
     def outside_exec(
         self,
         argv: Sequence[str],
@@ -83,13 +102,9 @@ class Cluster:
         timeout: float = 60,
         check: bool = True,
     ) -> str:
-        """Run `argv` on the host outside the cluster (172.30.0.100, fd00:30::100); its stdout."""
+        """Run `argv` on the host outside the cluster; its stdout."""
         command = self.provider.outside_command(argv)
         return run(command, stdin=stdin, timeout=timeout, check=check)
-
-    def outside_spawn(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
-        """Start `argv` on the outside host and return the process; the caller ends it."""
-        return _spawn(self.provider.outside_command(argv))
 
     def reboot(self, node: str) -> None:
         """Power `node` off and on; returns when its containerd answers."""

@@ -98,6 +98,12 @@ def pause() -> Path:
     return target
 
 
+def build_all(progress: Progress) -> None:
+    """Build every program of the cluster that the cache does not have."""
+    for path in (hyperkube(progress), coredns(progress), pause()):
+        progress.step(f"{path.name} is there")
+
+
 def packaged(name: str) -> Path:
     """A program that a Python package of the dev group carries (etcd, helm), or one on PATH."""
     import importlib.util

@@ -32,8 +32,22 @@ def buildah(*words: str | Path, timeout: float = BUILD_SECONDS) -> str:
             *words,
         ],
         timeout=timeout,
-        env={**os.environ, "BUILDAH_ISOLATION": "chroot"},
+        env={
+            **os.environ,
+            "BUILDAH_ISOLATION": "chroot",
+            "CONTAINERS_CONF": str(_own_settings(store)),
+        },
     )
+
+
+def _own_settings(store: Path) -> Path:
+    """buildah leaves a lock in its folder of network settings, by default the machine's own."""
+    file = store.with_name("containers.conf")
+    text = f'[network]\nnetwork_config_dir = "{store}/networks"\n'
+    if not file.exists() or file.read_text() != text:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return file
 
 
 def exists(image: str) -> bool:

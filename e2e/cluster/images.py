@@ -50,7 +50,7 @@ IMAGES = (
     Image(
         "localhost/cilium-python/cilium-agent:0.1.0",
         "packages/agent/Dockerfile",
-        (*WORKSPACE, "packages/core", "packages/agent"),
+        (*WORKSPACE, "packages/core", "packages/agent", "packages/hubble"),
     ),
     Image(
         "localhost/cilium-python/cilium-operator:0.1.0",

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `kind` provider: the same suite where Docker is. Shells out to kind, docker and kubectl."""
+"""The `kind` provider: the same suite where Docker is. Shells out to kind, docker and kubectl.
+
+The control plane is node1, so that a cluster of three nodes has three agents, as `local` has.
+Addresses are Docker's to choose: they are asked for, never assumed.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +18,23 @@ from e2e.cluster.shell import Progress, run, wait_for
 
 CLUSTER = "cilium-python"
 OUTSIDE_CONTAINER = "cpy-outside"
+PROBE_IMAGE = next(image.name for image in images.IMAGES if "/probe:" in image.name)
 
 
 def configuration(count: int) -> str:
-    """kind's cluster configuration (JSON, which is YAML) for `count` worker nodes. Pure."""
+    """kind's cluster configuration (JSON, which is YAML) for `count` nodes. Pure.
+
+    Every node is named and tainted as `local` does it; the control plane's has no taint of its own,
+    since the suite runs pods on every node.
+    """
     taint = {"key": spec.AGENT_TAINT, "value": "true", "effect": "NoSchedule"}
 
-    def worker(name: str) -> dict[str, object]:
+    def node(name: str, role: str, kind: str) -> dict[str, object]:
         registration = {"name": name, "taints": [taint]}
-        join = json.dumps({"kind": "JoinConfiguration", "nodeRegistration": registration})
-        return {"role": "worker", "kubeadmConfigPatches": [join]}
+        patch = json.dumps({"kind": kind, "nodeRegistration": registration})
+        return {"role": role, "kubeadmConfigPatches": [patch]}
 
-    workers = [worker(host.name) for host in spec.nodes(count)]
+    first, *others = (host.name for host in spec.nodes(count))
     return json.dumps(
         {
             "kind": "Cluster",
@@ -36,20 +45,25 @@ def configuration(count: int) -> str:
                 "kubeProxyMode": "none",
                 "serviceSubnet": ",".join(spec.SERVICE_CIDRS),
             },
-            "nodes": [{"role": "control-plane"}, *workers],
+            "nodes": [
+                node(first, "control-plane", "InitConfiguration"),
+                *(node(name, "worker", "JoinConfiguration") for name in others),
+            ],
         },
         indent=1,
     )
 
 
 def container_of(node: str) -> str:
-    """kind's container of a node: node1 is NAME-worker, node2 NAME-worker2. Pure."""
-    number = node.removeprefix("node")
-    return f"{CLUSTER}-worker{'' if number == '1' else number}"
+    """kind's container of a node: NAME-control-plane, NAME-worker, NAME-worker2 and so on. Pure."""
+    number = int(node.removeprefix("node"))
+    if number == 1:
+        return f"{CLUSTER}-control-plane"
+    return f"{CLUSTER}-worker{'' if number == 2 else number - 1}"
 
 
 class Kind:
-    """A kind cluster; its workers are the nodes of the suite."""
+    """A kind cluster; its containers are the nodes of the suite."""
 
     def __init__(self, state: Path | None = None) -> None:
         self.state = state or spec.state_folder()
@@ -64,11 +78,14 @@ class Kind:
 
     def node_names(self) -> list[str]:
         names = run([_tool("kind"), "get", "nodes", "--name", CLUSTER]).split()
-        workers = sum("-worker" in name for name in names)
-        return [host.name for host in spec.nodes(workers)] if workers else []
+        count = sum(name.startswith(f"{CLUSTER}-") for name in names)
+        return [host.name for host in spec.nodes(count)] if count else []
 
     def up(self, progress: Progress, count: int, coredns: bool = True) -> None:
-        """Create the kind cluster unless it is there. CoreDNS is kind's own."""
+        """Create the kind cluster unless it is there. CoreDNS is kind's own.
+
+        The outside host comes with `load_images`: it runs from the probe's image.
+        """
         self._require_docker()
         self.state.mkdir(parents=True, exist_ok=True)
         if CLUSTER not in run([_tool("kind"), "get", "clusters"]).split():
@@ -79,7 +96,6 @@ class Kind:
             run([*create, "--config", file, "--kubeconfig", self.kubeconfig], timeout=900)
         if not coredns:
             self.kubectl("-n", "kube-system", "scale", "deployment/coredns", "--replicas=0")
-        self._start_outside()
         progress.step(f"kubeconfig: {self.kubeconfig}")
 
     def down(self, progress: Progress) -> None:
@@ -106,6 +122,7 @@ class Kind:
                 [_tool("kind"), "load", "docker-image", image.name, "--name", CLUSTER],
                 timeout=600,
             )
+        self._start_outside()
 
     def load_archive(self, progress: Progress, path: Path) -> None:
         self._require_docker()
@@ -119,8 +136,26 @@ class Kind:
     def node_command(self, name: str, argv: Sequence[str]) -> list[str]:
         return [_tool("docker"), "exec", "-i", container_of(name), *argv]
 
+    def node_netns(self, name: str) -> Path:
+        """The namespace of the node container's first process."""
+        return Path(f"/proc/{self._inspect(container_of(name), '.State.Pid')}/ns/net")
+
+    def node_probe(self, name: str, args: Sequence[str]) -> list[str]:
+        """A container of the probe's image in the node's network; nodes have no Python."""
+        network = f"--network=container:{container_of(name)}"
+        return [_tool("docker"), "run", "--rm", "-i", network, PROBE_IMAGE, "probe", *args]
+
+    def outside_addresses(self) -> tuple[str, str]:
+        """What Docker gave the outside host on kind's network."""
+        network = "(index .NetworkSettings.Networks `kind`)"
+        v4 = self._inspect(OUTSIDE_CONTAINER, f"{network}.IPAddress")
+        return v4, self._inspect(OUTSIDE_CONTAINER, f"{network}.GlobalIPv6Address")
+
     def outside_command(self, argv: Sequence[str]) -> list[str]:
         return [_tool("docker"), "exec", "-i", OUTSIDE_CONTAINER, *argv]
+
+    def outside_probe(self, args: Sequence[str]) -> list[str]:
+        return self.outside_command(["probe", *args])
 
     def reboot(self, name: str) -> None:
         run([_tool("docker"), "restart", container_of(name)], timeout=180)
@@ -135,18 +170,21 @@ class Kind:
         wait_for(f"containerd of {name}", active, 60)
 
     def _start_outside(self) -> None:
-        # A container beside the nodes on kind's network, from the probe image when it is built.
-        running = run([_tool("docker"), "ps", "--format", "{{.Names}}"]).split()
-        probe = next(image.name for image in images.IMAGES if "/probe:" in image.name)
-        have = run([_tool("docker"), "images", "-q", probe]).strip()
-        if OUTSIDE_CONTAINER in running or not have:
+        # A container beside the nodes on kind's network, made anew with the image it runs from.
+        have = run([_tool("docker"), "images", "-q", PROBE_IMAGE]).strip()
+        if not have:
             return
+        run([_tool("docker"), "rm", "-f", OUTSIDE_CONTAINER], check=False)
         run(
             [
                 *(_tool("docker"), "run", "-d", "--network", "kind", "--name", OUTSIDE_CONTAINER),
-                *("--entrypoint", "sleep", probe, "infinity"),
+                *("--entrypoint", "sleep", PROBE_IMAGE, "infinity"),
             ]
         )
+
+    def _inspect(self, container: str, field: str) -> str:
+        format_ = f"{{{{{field}}}}}"
+        return run([_tool("docker"), "inspect", "--format", format_, container]).strip()
 
     def _require_docker(self) -> None:
         run([_tool("docker"), "version", "--format", "{{.Server.Version}}"])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from e2e.cluster.shell import Progress, in_parallel, require_root, run, wait_for
 
 COREDNS_MANIFEST = Path(__file__).with_name("coredns.yaml")
 IMPORT_SECONDS = 600
+_PROBE = ("env", f"PYTHONPATH={spec.REPOSITORY}", sys.executable, "-m", "e2e.probe")
 
 
 class Local:
@@ -161,9 +163,25 @@ class Local:
         """The command line that runs `argv` as a host process of node `name`."""
         return self.node(name).command(*argv)
 
+    def node_netns(self, name: str) -> Path:
+        """The file of a node's network namespace."""
+        return Path(self.node(name).host.netns_path)
+
+    def node_probe(self, name: str, args: Sequence[str]) -> list[str]:
+        """The command line of the probe command from this tree, as a process of a node."""
+        return self.node_command(name, [*_PROBE, *args])
+
+    def outside_addresses(self) -> tuple[str, str]:
+        """The addresses of the outside host."""
+        return spec.OUTSIDE.ipv4, spec.OUTSIDE.ipv6
+
     def outside_command(self, argv: Sequence[str]) -> list[str]:
         """The command line that runs `argv` on the host outside the cluster."""
         return network.inside(spec.OUTSIDE, *argv)
+
+    def outside_probe(self, args: Sequence[str]) -> list[str]:
+        """The command line of the probe command from this tree, on the outside host."""
+        return self.outside_command([*_PROBE, *args])
 
     def reboot(self, name: str) -> None:
         """Power a node off and on."""

@@ -42,8 +42,20 @@ class Provider(Protocol):
     def node_command(self, name: str, argv: Sequence[str]) -> list[str]:
         """Command line that runs `argv` on node `name` as one of its host processes."""
 
+    def node_netns(self, name: str) -> Path:
+        """File of the network namespace of node `name`, as seen from the root namespaces."""
+
+    def node_probe(self, name: str, args: Sequence[str]) -> list[str]:
+        """Command line that runs the probe command in the network of node `name`."""
+
+    def outside_addresses(self) -> tuple[str, str]:
+        """IPv4 and IPv6 address of the host outside the cluster."""
+
     def outside_command(self, argv: Sequence[str]) -> list[str]:
         """Command line that runs `argv` on a host outside the cluster."""
+
+    def outside_probe(self, args: Sequence[str]) -> list[str]:
+        """Command line that runs the probe command on the host outside the cluster."""
 
     def reboot(self, name: str) -> None:
         """Power a node off and on."""

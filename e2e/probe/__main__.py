@@ -19,8 +19,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="probe", description="Network test pod.")
     commands = parser.add_subparsers(dest="command", required=True)
     serve = commands.add_parser("serve", help="serve TCP echo, UDP echo and HTTP")
-    serve.add_argument("--tcp", type=int, default=7000, metavar="PORT")
-    serve.add_argument("--udp", type=int, default=7000, metavar="PORT")
+    serve.add_argument("--tcp", type=int, action="append", metavar="PORT", help="7000; repeatable")
+    serve.add_argument("--udp", type=int, action="append", metavar="PORT", help="7000; repeatable")
     serve.add_argument("--http", type=int, default=8080, metavar="PORT")
     for kind in clients.KINDS:
         command = commands.add_parser(kind, help=f"try {kind}, one JSON line a try")
@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
 async def _run(options: argparse.Namespace) -> bool:
     match options.command:
         case "serve":
-            await server.serve(options.tcp, options.udp, options.http)
+            await server.serve(options.tcp or [7000], options.udp or [7000], options.http)
             return True
         case "canary":
             await sender.main()

@@ -7,6 +7,7 @@ One asyncio loop serves all; connections may stay open for as long as the client
 import asyncio
 import signal
 import socket
+from collections.abc import Sequence
 from typing import cast
 
 from e2e.probe.http_server import serve_connection
@@ -46,17 +47,20 @@ async def _udp(port: int) -> None:
         await loop.create_datagram_endpoint(_UdpEcho, sock=sock)
 
 
-async def serve(tcp_port: int = 7000, udp_port: int = 7000, http_port: int = 8080) -> None:
+async def serve(
+    tcp_ports: Sequence[int] = (7000,), udp_ports: Sequence[int] = (7000,), http_port: int = 8080
+) -> None:
     """Serve until SIGTERM or SIGINT. Ports of 0 are not served."""
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
-    if tcp_port:
-        await asyncio.start_server(_echo, None, tcp_port, backlog=1024)
-    if udp_port:
-        await _udp(udp_port)
+    for port in filter(None, tcp_ports):
+        await asyncio.start_server(_echo, None, port, backlog=1024)
+    for port in filter(None, udp_ports):
+        await _udp(port)
     if http_port:
         await asyncio.start_server(serve_connection, None, http_port, backlog=1024)
-    print(f"serving TCP {tcp_port}, UDP {udp_port}, HTTP {http_port}", flush=True)
+    tcp, udp = (" ".join(map(str, ports)) for ports in (tcp_ports, udp_ports))
+    print(f"serving TCP {tcp}, UDP {udp}, HTTP {http_port}", flush=True)
     await told.wait()

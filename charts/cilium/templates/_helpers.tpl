@@ -103,7 +103,6 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- $features := list -}}
 {{- if .Values.envoy.enabled }}{{ $features = append $features "envoy" }}{{ end -}}
 {{- if .Values.hubble.enabled -}}
-  {{- $features = append $features "hubble" -}}
   {{- if .Values.hubble.relay.enabled }}{{ $features = append $features "hubble-relay" }}{{ end -}}
   {{- if .Values.hubble.ui.enabled }}{{ $features = append $features "hubble-ui" }}{{ end -}}
 {{- end -}}

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ledger: every message ends once, and silences are measured beyond the period."""
+"""The ledger: every message ends once; silences count beyond the period and the sender's own."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from e2e.canary.record import Record
+from e2e.canary.starvation import Starvation
 
 
 def test_all_answered() -> None:
@@ -30,6 +31,42 @@ def test_a_hole_is_a_window_with_its_losses() -> None:
     worst = report["worst"][0]
     assert 999 <= worst["gap_ms"] <= 1001
     assert worst["ago_s"] == 1.499
+    assert worst["starved_ms"] == 0.0
+
+
+def test_starvation_excuses_only_the_silence_that_it_lies_in() -> None:
+    """One hiccup of the sender must not hide an outage before or after it."""
+    starvation = Starvation()
+    record = Record(0.1, 2.0, 0.0, starvation)
+    for number, (sent, answered) in enumerate([(0.1, 0.1), (1.7, 1.7), (1.8, 1.8), (2.7, 2.7)]):
+        if number == 1:  # 1.5 s without CPU, and no loss
+            starvation.expect("a", 0.2)
+            starvation.ran("a", sent)
+        record.send(number, sent)
+        record.answer(number, answered)
+    worst = record.as_json(2.7)["worst"]
+    assert [(w["gap_ms"], w["starved_ms"]) for w in worst] == [(800.0, 0.0)]
+
+
+def test_an_answer_that_waited_for_the_sender_is_not_lost() -> None:
+    starvation = Starvation()
+    record = Record(0.5, 2.0, 0.0, starvation)
+    record.send(1, 1.0)
+    starvation.expect("a", 1.1)  # and has not run when the answer is read, 3 s later
+    record.answer(1, 4.1)
+    starvation.ran("a", 4.1)
+    record.send(2, 4.1)
+    report = record.as_json(4.1)
+    assert (report["answered"], report["lost"], report["late"]) == (1, 0, 0)
+    record.answer(2, 6.2)  # nobody starved, so this one is over its deadline
+    assert record.as_json(6.2)["lost"] == 1
+
+
+def test_a_try_that_sent_again_is_late() -> None:
+    record = Record(0.5, 2.0, 0.0)
+    record.send(1, 1.0)
+    record.answer(1, 2.02)
+    assert record.as_json(2.02)["late"] == 1
 
 
 def test_a_silence_that_still_lasts_counts() -> None:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from e2e.cluster import (
+    binaries,
     cgroups,
     content,
     control_plane,
@@ -21,8 +22,9 @@ from e2e.cluster import (
     snapshot,
     spec,
 )
-from e2e.cluster.__main__ import parser
+from e2e.cluster.__main__ import main, parser
 from e2e.cluster.errors import ClusterError
+from e2e.cluster.shell import Progress
 
 HYBRID = """\
 tmpfs /sys/fs/cgroup tmpfs rw,relatime,mode=755 0 0
@@ -131,11 +133,59 @@ def test_kind_has_no_proxy_no_cni_and_the_taint_on_workers() -> None:
     config = json.loads(kind.configuration(3))
     assert config["networking"]["kubeProxyMode"] == "none"
     assert config["networking"]["disableDefaultCNI"] is True
-    workers = [node for node in config["nodes"] if node["role"] == "worker"]
-    assert len(workers) == 3
-    assert all(spec.AGENT_TAINT in node["kubeadmConfigPatches"][0] for node in workers)
-    assert kind.container_of("node1") == "cilium-python-worker"
-    assert kind.container_of("node2") == "cilium-python-worker2"
+    assert [node["role"] for node in config["nodes"]] == ["control-plane", "worker", "worker"]
+    patches = [json.loads(node["kubeadmConfigPatches"][0]) for node in config["nodes"]]
+    assert [patch["kind"][:4] for patch in patches] == ["Init", "Join", "Join"]
+    names = [patch["nodeRegistration"]["name"] for patch in patches]
+    assert names == ["node1", "node2", "node3"]
+    for patch in patches:
+        assert [taint["key"] for taint in patch["nodeRegistration"]["taints"]] == [spec.AGENT_TAINT]
+    assert [kind.container_of(name) for name in names] == [
+        *("cilium-python-control-plane", "cilium-python-worker", "cilium-python-worker2"),
+    ]
+
+
+DOCKER = """#!/bin/sh
+echo "$@" >>"$(dirname "$0")/calls"
+case "$*" in
+  "images -q localhost/cilium-python/probe:0.1.0") test -f "$(dirname "$0")/built" && echo 1234 ;;
+  "build "*probe*) touch "$(dirname "$0")/built" ;;
+  "inspect --format {{.State.Pid}} cilium-python-worker") echo 4711 ;;
+  *".IPAddress}} cpy-outside") echo 172.18.0.9 ;;
+  *".GlobalIPv6Address}} cpy-outside") echo fc00:f853::9 ;;
+  "get nodes"*) printf '%s\\n' cilium-python-control-plane cilium-python-worker ;;
+esac
+exit 0
+"""
+
+
+@pytest.fixture
+def docker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Stand-ins for docker and kind that write down what is asked of them."""
+    for name in ("docker", "kind"):
+        (tmp_path / name).write_text(DOCKER)
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    return tmp_path / "calls"
+
+
+def test_the_outside_host_of_kind_comes_after_its_image(docker: Path, tmp_path: Path) -> None:
+    provider = kind.Kind(tmp_path / "state")
+    provider.load_images(Progress(), ["probe"])
+    calls = docker.read_text().splitlines()
+    (build,) = [n for n, call in enumerate(calls) if call.startswith("build ")]
+    (start,) = [n for n, call in enumerate(calls) if call.startswith("run -d ")]
+    assert build < start
+    assert kind.PROBE_IMAGE in calls[start]
+
+
+def test_addresses_and_places_of_kind_are_dockers(docker: Path, tmp_path: Path) -> None:
+    provider = kind.Kind(tmp_path / "state")
+    assert provider.node_names() == ["node1", "node2"]
+    assert provider.outside_addresses() == ("172.18.0.9", "fc00:f853::9")
+    assert provider.node_netns("node2") == Path("/proc/4711/ns/net")
+    assert "--network=container:cilium-python-worker" in provider.node_probe("node2", ["serve"])
+    assert provider.outside_probe(["serve"])[-3:] == ["cpy-outside", "probe", "serve"]
 
 
 def test_difference_names_what_came_and_went_and_counts() -> None:
@@ -162,8 +212,33 @@ def test_a_missing_tool_of_kind_is_named(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 def test_the_command_line_has_every_command() -> None:
     text = parser().format_help()
-    for command in ("up", "down", "status", "build-images", "load-images", "reboot", "doctor"):
+    for command in (
+        *("up", "down", "status", "build-images", "load-images", "programs", "reboot", "doctor"),
+    ):
         assert command in text
+
+
+def test_programs_are_built_once_and_not_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    built: list[str] = []
+
+    def program(name: str) -> Path:
+        built.append(name)
+        return tmp_path / name
+
+    monkeypatch.setattr(binaries, "hyperkube", lambda progress: program("hyperkube"))
+    monkeypatch.setattr(binaries, "coredns", lambda progress: program("coredns"))
+    monkeypatch.setattr(binaries, "pause", lambda: program("pause"))
+    assert main(["programs"]) == 0
+    assert built == ["hyperkube", "coredns", "pause"]
+    assert "hyperkube is there" in capsys.readouterr().out
+
+
+def test_the_tests_of_a_machine_without_programs_build_them_first() -> None:
+    """The operator's tests want a real API server: without one they would be skipped."""
+    script = (spec.REPOSITORY / "tools/test.sh").read_text()
+    assert script.index("e2e.cluster programs") < script.index('"root and not cluster"')
 
 
 def test_init_scripts_are_valid_shell() -> None:

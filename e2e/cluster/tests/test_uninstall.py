@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`helm uninstall` takes this system off every node and puts the previous CNI file back.
+"""`cilium uninstall` takes this system off every node and gives the node back what it had.
 
 Ends the cluster's use for any other test, so it runs only with CPY_TAKE_DOWN=1, just before
 test_leaves_nothing (`tools/test.sh`).
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 
 import pytest
 
@@ -17,7 +18,7 @@ from e2e.cluster import Cluster
 
 pytestmark = [
     pytest.mark.cluster,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(400),
     pytest.mark.skipif(
         os.environ.get("CPY_TAKE_DOWN") != "1",
         reason="uninstalls the system: set CPY_TAKE_DOWN=1 to run it",
@@ -25,7 +26,20 @@ pytestmark = [
 ]
 
 CONF = "/etc/cni/net.d"
-SET_ASIDE = f"{CONF}/10-previous.conflist.cilium_bak"
+OWN, FOREIGN = "05-cilium.conflist", "10-foreign.conflist"
+FOREIGN_TEXT = '{"cniVersion": "1.0.0", "name": "foreign", "plugins": [{"type": "bridge"}]}'
+# The agent looks at files and settings of its node every 30 s.
+REPAIR_SECONDS = 75.0
+RP_FILTER = "/proc/sys/net/ipv4/conf/eth0/rp_filter"
+FORWARDING = (
+    "/proc/sys/net/ipv4/ip_forward",
+    "/proc/sys/net/ipv4/conf/all/forwarding",
+    "/proc/sys/net/ipv6/conf/all/forwarding",
+)
+
+
+def shell(cluster: Cluster, node: str, script: str) -> str:
+    return cluster.node_exec(node, ["sh", "-ec", script]).strip()
 
 
 def leftovers(cluster: Cluster, node: str) -> list[str]:
@@ -50,6 +64,19 @@ def leftovers(cluster: Cluster, node: str) -> list[str]:
     return found
 
 
+def changed_by_another(cluster: Cluster, node: str) -> None:
+    """Another plugin puts its configuration on the node, and somebody sets a kernel setting."""
+    shell(cluster, node, f"echo '{FOREIGN_TEXT}' >{CONF}/{FOREIGN}; echo 2 >{RP_FILTER}")
+
+
+def taken_over(cluster: Cluster, node: str) -> bool:
+    """Whether the agent has set the one aside and the other back."""
+    files = shell(cluster, node, f"ls {CONF}").split()
+    return (
+        files == [OWN, f"{FOREIGN}.cilium_bak"] and shell(cluster, node, f"cat {RP_FILTER}") == "0"
+    )
+
+
 def test_uninstall_leaves_nodes_clean() -> None:
     cluster = Cluster()
     if not cluster.kubeconfig.exists():
@@ -57,8 +84,18 @@ def test_uninstall_leaves_nodes_clean() -> None:
     nodes = cluster.nodes
     assert all(leftovers(cluster, node) for node in nodes), "nothing is installed"
     for node in nodes:
-        cluster.node_exec(node, ["sh", "-c", f"echo '{{}}' > {SET_ASIDE}"])
-    system.uninstall(cluster)
+        changed_by_another(cluster, node)
+    deadline = time.monotonic() + REPAIR_SECONDS
+    while waiting := [node for node in nodes if not taken_over(cluster, node)]:
+        assert time.monotonic() < deadline, f"the agent did not take over on {waiting}"
+        time.sleep(2.0)
+
+    system.cilium(cluster.kubeconfig, "uninstall")
+
     assert {node: leftovers(cluster, node) for node in nodes} == {node: [] for node in nodes}
     for node in nodes:
-        assert cluster.node_exec(node, ["ls", CONF]).split() == ["10-previous.conflist"]
+        assert shell(cluster, node, f"ls {CONF}").split() == [FOREIGN]
+        assert shell(cluster, node, f"cat {CONF}/{FOREIGN}") == FOREIGN_TEXT
+        # docs/operations.md: the reverse path check as it was; forwarding stays on.
+        assert shell(cluster, node, f"cat {RP_FILTER}") == "2"
+        assert shell(cluster, node, f"cat {' '.join(FORWARDING)}").split() == ["1", "1", "1"]

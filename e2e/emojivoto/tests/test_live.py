@@ -130,6 +130,8 @@ async def test_bot_votes_and_ends(running: Running) -> None:
     async with process("vote_bot", WEB_HOST=running.web_host, REQUEST_RATE=30, TTL="1s") as bot:
         assert bot.stdout is not None
         said = (await asyncio.wait_for(bot.stdout.read(), 20)).decode().splitlines()
+        # It ends by itself; to signal a process that just ended reaps it behind asyncio's back.
+        await asyncio.wait_for(bot.wait(), 10)
     assert len(said) == 30
     outcomes = {(line.split()[1] == ":doughnut:", line.split()[2]) for line in said}
     assert outcomes <= {(True, "500"), (False, "200")}

@@ -125,6 +125,31 @@ class FakeDatapath:
         self.endpoints = {endpoint.endpoint_id: endpoint for endpoint in endpoints}
 
 
+class FakePolicy:
+    """What endpoints were prepared for, by id; `moving` are those whose row is not in yet."""
+
+    def __init__(self) -> None:
+        self.subjects: dict[int, tuple[int, LabelSet]] = {}
+        self.moving: set[int] = set()
+        self.error: Exception | None = None
+
+    def prepare(self, endpoint_id: int, identity: int, labels: LabelSet) -> None:
+        if self.error is not None:
+            raise self.error
+        self.subjects[endpoint_id] = (identity, labels)
+        self.moving.add(endpoint_id)
+
+    def restore(self, endpoint_id: int, identity: int, labels: LabelSet) -> None:
+        self.subjects[endpoint_id] = (identity, labels)
+
+    def settled(self, endpoint_id: int) -> None:
+        self.moving.discard(endpoint_id)
+
+    def forget(self, endpoint_id: int) -> None:
+        self.subjects.pop(endpoint_id, None)
+        self.moving.discard(endpoint_id)
+
+
 @dataclass
 class Agent:
     """A manager with all its fakes."""
@@ -134,6 +159,7 @@ class Agent:
     objects: FakeObjects
     datapath: FakeDatapath
     identities: FakeIdentities = field(default_factory=FakeIdentities)
+    policy: FakePolicy = field(default_factory=FakePolicy)
     pinned: dict[EndpointKey, EndpointInfo] = field(default_factory=dict)
 
     def leaks(self) -> dict[str, object]:
@@ -145,6 +171,8 @@ class Agent:
             "attached": self.datapath.attached,
             "in force": self.datapath.endpoints,
             "published": self.objects.published,
+            "policies": self.policy.subjects,
+            "moving": self.policy.moving,
         }
 
 
@@ -157,7 +185,7 @@ async def make_agent(
 ) -> Agent:
     """Return an agent over an endpoint file, not restored yet."""
     fake_pods, objects, datapath = FakePods(*pods), FakeObjects(), FakeDatapath()
-    identities = FakeIdentities()
+    identities, policy = FakeIdentities(), FakePolicy()
     manager = EndpointManager(
         node_name=addressing.node_name,
         store=await EndpointStore.open(database),
@@ -167,9 +195,10 @@ async def make_agent(
         identities=identities,
         objects=objects,
         datapath=datapath,
+        policy=policy,
         step=step,
     )
-    return Agent(manager, fake_pods, objects, datapath, identities)
+    return Agent(manager, fake_pods, objects, datapath, identities, policy)
 
 
 async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:

@@ -62,8 +62,8 @@ class FakeApi:
         await asyncio.sleep(0)
 
     def collection(self, path: str) -> list[JSON]:
-        prefix = path.rstrip("/") + "/"
-        return [o for p, o in sorted(self.objects.items()) if p.startswith(prefix)]
+        listed = sorted(self.objects.items())
+        return [item for held, item in listed if _covers(path, held.rsplit("/", 1)[0])]
 
     def _path(self, collection: str, item: JSON) -> str:
         return f"{collection}/{item['metadata']['name']}"
@@ -109,8 +109,7 @@ class FakeApi:
             return _refused(404, "NotFound")
         change = await request.json()
         item = self.objects[request.path]
-        wanted = change.get("metadata", {}).get("uid")
-        if wanted and wanted != item["metadata"]["uid"]:
+        if _other(item, change.get("metadata", {})):
             return _refused(409, "Conflict")
         merged = _merge(item, change)
         return web.json_response(self.put(request.path.rsplit("/", 1)[0], merged))
@@ -119,8 +118,7 @@ class FakeApi:
         if request.path not in self.objects:
             return _refused(404, "NotFound")
         body = await request.json() if request.can_read_body else {}
-        wanted = body.get("preconditions", {}).get("uid")
-        if wanted and wanted != self.objects[request.path]["metadata"]["uid"]:
+        if _other(self.objects[request.path], body.get("preconditions", {})):
             return _refused(409, "Conflict")
         self.remove(request.path)
         return web.json_response({"status": "Success"})
@@ -138,7 +136,7 @@ class FakeApi:
             while True:
                 grew = self.grew
                 for revision, kind, collection, item in list(self.log):
-                    if revision > since and collection == request.path:
+                    if revision > since and _covers(request.path, collection):
                         since = revision
                         line = _line(kind, item)
                         await response.write(line[:7])  # lines come in pieces
@@ -176,6 +174,13 @@ async def eventually(condition: Any, seconds: float = 5.0) -> None:
             await asyncio.sleep(0.005)
 
 
+def _covers(path: str, collection: str) -> bool:
+    """Tell whether a list of `path` shows a collection, as that of all namespaces shows each."""
+    version, marker, rest = collection.partition("/namespaces/")
+    everywhere = f"{version}/{rest.partition('/')[2]}" if marker else collection
+    return path.rstrip("/") in (collection, everywhere)
+
+
 def _line(kind: str, item: JSON) -> bytes:
     return json.dumps({"type": kind, "object": item}).encode() + b"\n"
 
@@ -189,5 +194,16 @@ def _merge(item: Any, change: Any) -> Any:
         return change
     merged = dict(item)
     for key, value in change.items():
-        merged[key] = _merge(merged.get(key), value)
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = _merge(merged.get(key, {} if isinstance(value, dict) else None), value)
     return merged
+
+
+def _other(item: JSON, guards: JSON) -> bool:
+    """Tell whether the guards of a write mean another object, or another version of it."""
+    return any(
+        guards.get(key) not in (None, item["metadata"].get(key))
+        for key in ("uid", "resourceVersion")
+    )

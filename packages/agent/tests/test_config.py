@@ -27,7 +27,13 @@ def test_files_then_environment_then_flags(tmp_path: Path) -> None:
     settings = config.load(tmp_path, environment, {"mtu": "9000"})
     assert (settings.cluster_name, settings.mtu, settings.enable_ipv6) == ("two", 9000, True)
     assert settings.node_name == "node1"
-    assert [str(pool) for pool in settings.pod_pools] == ["10.0.0.0/8", "fd00::/104"]
+    assert settings.native_routing == ()
+
+
+def test_native_routing_networks(tmp_path: Path) -> None:
+    write(tmp_path, ipv4_native_routing_cidr="10.0.0.0/8", ipv6_native_routing_cidr="fd00::/16")
+    found = config.load(tmp_path, ENVIRONMENT, {}).native_routing
+    assert [str(network) for network in found] == ["10.0.0.0/8", "fd00::/16"]
 
 
 def test_empty_directory_gives_the_defaults(tmp_path: Path) -> None:
@@ -57,7 +63,9 @@ def test_metrics_can_be_turned_off(tmp_path: Path) -> None:
         ("identity-allocation-mode", "kvstore"),
         ("cluster-id", "256"),
         ("cluster-name", ""),
-        ("cluster-pool-ipv4-cidr", "10.0.0.1/8"),
+        ("ipv4-native-routing-cidr", "10.0.0.1/8"),
+        ("ipv4-native-routing-cidr", "fd00::/16"),
+        ("ipv6-native-routing-cidr", "10.0.0.0/8"),
         ("agent-health-addr", "9879"),
         ("prometheus-serve-addr", ":99999"),
         ("tunel-protocol", "vxlan"),
@@ -82,6 +90,7 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
 
 def test_keys_of_the_operator_are_not_ours(tmp_path: Path) -> None:
     write(tmp_path, identity_gc_interval="15m", service_cidrs="10.96.0.0/16")
+    write(tmp_path, cluster_pool_ipv4_cidr="10.0.0.0/8")
     config.load(tmp_path, ENVIRONMENT, {})
 
 

@@ -12,7 +12,7 @@ import pytest
 from cilium_cli.durations import parse_duration
 from cilium_cli.errors import CliError
 
-COMMANDS = ("status", "install", "upgrade", "uninstall", "version")
+COMMANDS = ("status", "install", "upgrade", "uninstall", "version", "policy")
 
 
 def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:

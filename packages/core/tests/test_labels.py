@@ -84,3 +84,11 @@ def test_an_include_makes_an_allow_list():
 def test_bad_pattern_names_the_field():
     with pytest.raises(FieldError, match=r"labels\[1\]"):
         LabelFilter(["app", "k8s:["])
+
+
+def test_named_ports_become_a_label() -> None:
+    ports = [("http", 8080, "TCP"), ("dns", 53, "UDP"), ("dns", 53, "TCP")]
+    made = pod_labels({}, "ns", {}, "", "c", ports)
+    assert made["k8s:io.cilium.k8s.named-ports"] == "dns=53/TCP,dns=53/UDP,http=8080/TCP"
+    assert "k8s:io.cilium.k8s.named-ports" in LabelFilter(()).apply(made)
+    assert "k8s:io.cilium.k8s.named-ports" not in pod_labels({}, "ns", {}, "", "c")

@@ -27,7 +27,7 @@ def test_there_are_only_events_and_indexes() -> None:
         "cilium_nodes",
         "service_cidrs",
     }
-    assert len(handlers._watching.get_all_handlers()) == 4
+    assert len(handlers._watching.get_all_handlers()) == 6
     assert handlers._changing.get_all_handlers() == []
     assert handlers._spawning.get_all_handlers() == []
 

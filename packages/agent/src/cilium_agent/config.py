@@ -20,7 +20,15 @@ from cilium_core.errors import FieldError
 
 DEFAULT_DIRECTORY = Path("/etc/cilium/config")
 # Read elsewhere than here: by the k8s client, by the operator, or by scripts of the pod.
-_NOT_OURS = ("k8s-", "cluster-pool-", "operator-", "identity-", "cilium-", "leader-election-")
+_NOT_OURS = (
+    "hubble-",
+    "k8s-",
+    "cluster-pool-",
+    "operator-",
+    "identity-",
+    "cilium-",
+    "leader-election-",
+)
 _OTHERS_KEYS = frozenset(
     {
         "loader-python",
@@ -52,8 +60,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     run_dir: Path = Path("/var/run/cilium")
     bpf_root: Path = Path("/sys/fs/bpf/cilium")
     cgroup_root: Path = Path("/sys/fs/cgroup")
-    pod_pools: tuple[Network, ...] = ()
+    native_routing: tuple[Network, ...] = ()
     labels: tuple[str, ...] = ()
+    policy_enforcement: str = "default"
+    enable_hubble: bool = True
     features_not_available: tuple[str, ...] = ()
     health_address: tuple[str, int] = ("127.0.0.1", 9879)
     prometheus_address: tuple[str, int] | None = ("0.0.0.0", 9962)
@@ -92,12 +102,23 @@ class _Source:
             raise ConfigError(key, f"{raw!r} is not host:port")
         return host.strip("[]") or "0.0.0.0", int(port)
 
-    def networks(self, key: str, default: str) -> tuple[Network, ...]:
-        words = self.text(key, default).replace(",", " ").split()
+    def network(self, key: str, version: int) -> tuple[Network, ...]:
+        raw = self.text(key, "")
+        if not raw:
+            return ()
         try:
-            return tuple(parse_network(key, word) for word in words)
+            found = parse_network(key, raw)
         except FieldError as error:
             raise ConfigError(key, error.reason) from error
+        if found.version != version:
+            raise ConfigError(key, f"{raw} is not an IPv{version} CIDR")
+        return (found,)
+
+    def one_of(self, key: str, *accepted: str) -> str:
+        value = self.text(key, accepted[0])
+        if value not in accepted:
+            raise ConfigError(key, f"{value!r} is none of {', '.join(accepted)}")
+        return value
 
     def only(self, key: str, *accepted: str) -> None:
         value = self.text(key, accepted[0])
@@ -149,11 +170,13 @@ def parse(values: Mapping[str, str], environment: Mapping[str, str]) -> Settings
         run_dir=Path(source.text("state-dir", "/var/run/cilium")),
         bpf_root=Path(source.text("bpf-root", "/sys/fs/bpf")) / "cilium",
         cgroup_root=Path(source.text("cgroup-root", "/sys/fs/cgroup")),
-        pod_pools=(
-            *source.networks("cluster-pool-ipv4-cidr", "10.0.0.0/8"),
-            *source.networks("cluster-pool-ipv6-cidr", "fd00::/104"),
+        native_routing=(
+            *source.network("ipv4-native-routing-cidr", 4),
+            *source.network("ipv6-native-routing-cidr", 6),
         ),
         labels=tuple(source.text("labels", "").split()),
+        policy_enforcement=source.one_of("enable-policy", "default", "always", "never"),
+        enable_hubble=source.boolean("enable-hubble", True),
         features_not_available=_words(source.text("features-not-available", "")),
         health_address=source.address("agent-health-addr", "127.0.0.1:9879"),
         prometheus_address=_prometheus(source),

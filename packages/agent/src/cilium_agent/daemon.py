@@ -26,9 +26,12 @@ from cilium_agent.api.app import build as build_api
 from cilium_agent.api.server import serve_api, serve_health, serve_metrics
 from cilium_agent.cni.server import CniServer
 from cilium_agent.config import Settings
+from cilium_agent.datapath import conntrack
 from cilium_agent.datapath.attach import Attachments
 from cilium_agent.datapath.endpoints import KernelEndpoints
+from cilium_agent.datapath.enforcement import PolicyMaps
 from cilium_agent.datapath.programs import ensure_programs
+from cilium_agent.datapath.reporting import ALL_EVENTS, report_events
 from cilium_agent.datapath.store import MapStore
 from cilium_agent.endpoints.links import LinkSettings, PodLinks
 from cilium_agent.endpoints.manager import EndpointManager
@@ -49,11 +52,15 @@ from cilium_agent.metrics.collector import Renderer
 from cilium_agent.model import DatapathSettings, NodeAddressing
 from cilium_agent.nodes.local import cgroup2_root, own_addresses
 from cilium_agent.nodes.own import OwnNode, internal_addresses, pod_networks
+from cilium_agent.nodestate.service import serve as serve_node_state
+from cilium_agent.policy.keeper import PolicyKeeper
 from cilium_agent.reconcile import Reconciler
 from cilium_agent.relabel import Relabeller
 from cilium_agent.services.balancer import Balancer
 from cilium_agent.state import AgentState, Outcome
 from cilium_agent.storage.store import EndpointStore
+from cilium_agent.telling import make_policing, make_teller, tell_tables
+from cilium_core.addresses import unpack_address
 from cilium_core.errors import CiliumError
 from cilium_core.labels import LabelFilter
 from cilium_core.layouts.datapath import EndpointFlag, EndpointKey
@@ -86,7 +93,8 @@ class Agent:
             self._client, settings.node_name, self._watches.node, self._watches.ciliumnodes
         )
         self._host = HostNetwork(
-            pools=settings.pod_pools,
+            run_dir=settings.run_dir,
+            native=settings.native_routing,
             masquerade_ipv4=settings.masquerade_ipv4,
             masquerade_ipv6=settings.masquerade_ipv6,
             mtu=settings.mtu,
@@ -132,23 +140,39 @@ class Agent:
         self._exits.callback(store.close)
         state.store = store
         ipcache = IpcacheWriter(store.ipcache, lambda raw: _is_pod(store, raw))
+        policing = make_policing(settings, store, ipcache, self._watches)
+        state.keeper, state.repository = policing.keeper, policing.repository
+        keeper = policing.keeper
+        self._teller = make_teller(settings, keeper, self._watches)
         balancer = Balancer(store.services, store.slots, store.backends, settings.node_name)
-        reconciler = Reconciler(self._watches, ipcache, balancer, store.tunnels, settings.node_name)
+        reconciler = Reconciler(
+            self._watches,
+            ipcache,
+            balancer,
+            store.tunnels,
+            settings.node_name,
+            lambda name: state.controllers.setdefault(name, Outcome()),
+        )
         state.ipcache, state.balancer, state.remote_nodes = ipcache, balancer, reconciler.remote
+        tell_tables(self._teller, ipcache, balancer, store)
+        told = serve_node_state(settings.run_dir / "nodestate.sock", self._teller.state)
+        await self._exits.enter_async_context(told)
+        report_events(store, ALL_EVENTS if settings.enable_hubble else ())
 
         addressing = await self._addressing()
         state.addressing = addressing
         state.waiting_for = "devices and eBPF programs"
         self._attached = await self._host.setup(addressing)
         state.underlay = self._attached.underlay.name
-        kernel = KernelEndpoints(store, await self._load_programs(self._attached))
+        kernel = KernelEndpoints(store, await self._load_programs(self._attached), keeper.assigned)
         reconciler.attach(addressing, self._host.sync_routes)
         await self._refresh_host_addresses(kernel, reconciler)
 
-        manager, cni = await self._endpoints(addressing, kernel)
-        await self._write_tables(reconciler)
+        manager, cni = await self._endpoints(addressing, kernel, keeper)
+        await self._write_tables(reconciler, kernel, keeper)
+        self._teller.state.open()
         await self._open_node(cni)
-        self._start_workers(reconciler, kernel, manager)
+        self._start_workers(reconciler, kernel, manager, policing.maps)
         state.bootstrap_seconds = time.monotonic() - state.started
         state.ready = True
         log.info("agent ready", seconds=round(state.bootstrap_seconds, 2))
@@ -165,11 +189,18 @@ class Agent:
             await self._own.publish()
         state.waiting_for = "pod CIDRs from the operator (CiliumNode.spec.ipam.podCIDRs)"
         networks = await self._pod_networks()
-        router_v4, router_v6 = await router_addresses(*networks)
+        assert state.store is not None
+        taken = {
+            unpack_address(key.addr)
+            for key, row in state.store.endpoints.current.items()
+            if not row.flags & EndpointFlag.HOST
+        }
+        router_v4, router_v6 = await router_addresses(*networks, taken=taken)
         assert router_v4 is None or isinstance(router_v4, IPv4Address)
         assert router_v6 is None or isinstance(router_v6, IPv6Address)
         node_v4, node_v6 = internal_addresses(node)
-        self._tasks.create_task(self._own.publish((router_v4, router_v6)), name="announce node")
+        self._own.announce((router_v4, router_v6), networks)
+        self._tasks.create_task(self._own.run(), name="own CiliumNode")
         return NodeAddressing(
             node_name=settings.node_name,
             node_v4=node_v4,
@@ -217,7 +248,7 @@ class Agent:
         return attachments
 
     async def _endpoints(
-        self, addressing: NodeAddressing, kernel: KernelEndpoints
+        self, addressing: NodeAddressing, kernel: KernelEndpoints, keeper: PolicyKeeper
     ) -> tuple[EndpointManager, CniServer]:
         """Restore this node's endpoints; CNI calls wait in the socket's backlog meanwhile."""
         state, settings = self.state, self.settings
@@ -230,6 +261,7 @@ class Agent:
         state.publisher = EndpointPublisher(
             self._client, str(addressing.node_v4 or addressing.node_v6)
         )
+        self._teller.objects = state.publisher
         links = LinkSettings(
             device_mtu=self._attached.device_mtu,
             route_mtu=self._attached.tunnel_mtu,
@@ -244,8 +276,9 @@ class Agent:
             links=PodLinks(links),
             pods=PodReader(self._client, self._watches.namespaces, labels, settings.cluster_name),
             identities=self._allocator,
-            objects=state.publisher,
+            objects=self._teller,
             datapath=kernel,
+            policy=keeper,
         )
         state.endpoints = manager
         self._allocator.in_use = lambda number: any(
@@ -255,15 +288,24 @@ class Agent:
         await cni.listen()
         self._exits.push_async_callback(_close_soon, cni)
         await restore(manager, dict(state.store.endpoints.current))
+        await self._host.reach(state.pool.outside)
+        state.publisher.attach(self._watches.ciliumendpoints)
         return manager, cni
 
-    async def _write_tables(self, reconciler: Reconciler) -> None:
+    async def _write_tables(
+        self, reconciler: Reconciler, kernel: KernelEndpoints, keeper: PolicyKeeper
+    ) -> None:
+        """Write; delete only when every list is in, and prefixes only after policy names them."""
         await reconciler.flush()
         for informer in self._watches.all():
             self.state.waiting_for = f"the list of {informer.scope} objects"
             await informer.synced.wait()
         await reconciler.flush()
+        keeper.start(self._allocator.labels_of)
+        for endpoint_id in kernel.point():
+            keeper.settled(endpoint_id)
         await reconciler.allow_deletions()
+        keeper.flush()
 
     async def _open_node(self, cni: CniServer) -> None:
         self.state.waiting_for = "the CNI socket"
@@ -271,13 +313,20 @@ class Agent:
         await self._write_cni_conf()
 
     def _start_workers(
-        self, reconciler: Reconciler, kernel: KernelEndpoints, manager: EndpointManager
+        self,
+        reconciler: Reconciler,
+        kernel: KernelEndpoints,
+        manager: EndpointManager,
+        policy_maps: PolicyMaps,
     ) -> None:
         assert self.state.publisher is not None
         relabeller = Relabeller(self._watches, manager)
         relabeller.attach()
+        self._allocator.lost = relabeller.renew
         spawn = self._tasks.create_task
         spawn(reconciler.run(), name="tables")
+        spawn(self._keep_policy(), name="policy")
+        spawn(self._collect(policy_maps), name="conntrack")
         spawn(self.state.publisher.run(), name="CiliumEndpoints")
         spawn(relabeller.run(), name="identities of pods")
         self._repeat("host-network", REPAIR_SECONDS, lambda: self._repair(kernel))
@@ -287,6 +336,34 @@ class Agent:
             REPAIR_SECONDS,
             lambda: self._refresh_host_addresses(kernel, reconciler),
         )
+
+    async def _keep_policy(self) -> None:
+        assert self.state.keeper is not None
+        outcome = self.state.controllers.setdefault("policy", Outcome())
+
+        def report(error: Exception | None) -> None:
+            if error is None:
+                outcome.succeeded()
+            else:
+                outcome.failed(error)
+
+        await self.state.keeper.run(report)
+
+    async def _collect(self, policy_maps: PolicyMaps) -> None:
+        """Free what is over: connections past their time, and rows' overflow lists."""
+        assert self.state.store is not None
+        interval = conntrack.FIRST_INTERVAL
+        outcome = self.state.controllers.setdefault("conntrack-gc", Outcome())
+        while True:
+            await asyncio.sleep(interval)
+            try:
+                done = await asyncio.to_thread(conntrack.collect, self.state.store.connections)
+                policy_maps.kernel.collect()
+            except CiliumError as error:
+                outcome.failed(error)
+            else:
+                interval = conntrack.next_interval(interval, done)
+                outcome.succeeded()
 
     async def _repair(self, kernel: KernelEndpoints) -> None:
         before = self._attached

@@ -39,6 +39,10 @@ class ApiError(AgentError):
         return self.status == 409 and self.reason != "AlreadyExists"
 
 
+class StartOver(AgentError):
+    """This node is not what the agent started with: the process ends and begins anew."""
+
+
 class PodGone(AgentError):
     """The pod is not in the API server, or another pod has its name now."""
 

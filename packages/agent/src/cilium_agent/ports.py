@@ -58,6 +58,22 @@ class EndpointDatapath(Protocol):
         """Make the endpoint map hold these endpoints and no others (after a restart)."""
 
 
+class EndpointPolicy(Protocol):
+    """Has the rows of an endpoint's policy in the kernel before the endpoint points at them."""
+
+    def prepare(self, endpoint_id: int, identity: int, labels: LabelSet) -> None:
+        """Have everything in the kernel for an endpoint of these labels."""
+
+    def restore(self, endpoint_id: int, identity: int, labels: LabelSet) -> None:
+        """Take in an endpoint that the kernel has already."""
+
+    def settled(self, endpoint_id: int) -> None:
+        """Say that the kernel's endpoint points at what was prepared last."""
+
+    def forget(self, endpoint_id: int) -> None:
+        """Say that the endpoint is gone from the kernel."""
+
+
 class AddressPool(Protocol):
     """This node's pod addresses."""
 
@@ -65,7 +81,7 @@ class AddressPool(Protocol):
         """Return a free address of each family in use. PoolExhausted names the CIDR."""
 
     def claim(self, address: IPv4Address | IPv6Address, owner: str) -> None:
-        """Take a known address (restore). AddressTaken names its present owner."""
+        """Take an address that is in use (restore). AddressTaken names its present owner."""
 
     def release(self, owner: str) -> None:
         """Free all addresses of the owner; none is not an error."""

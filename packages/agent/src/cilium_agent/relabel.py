@@ -2,23 +2,24 @@
 """Gives endpoints the identity of their pods' present labels when those change.
 
 Handlers note pods; one worker looks each up and retries with backoff while the API server refuses
-or is away.
+or is away, or the kernel has no room.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Protocol
 
 import aiohttp
 import structlog
 
-from cilium_agent.errors import AgentError
 from cilium_agent.k8s.backoff import Backoff
 from cilium_agent.k8s.objects import NamespaceObject, PodObject
 from cilium_agent.k8s.pods import to_pod
 from cilium_agent.k8s.watches import Watches
-from cilium_agent.model import Pod
+from cilium_agent.model import Endpoint, Pod
+from cilium_core.errors import CiliumError
 
 log = structlog.get_logger(__name__)
 
@@ -27,6 +28,8 @@ class Relabels(Protocol):
     """Who owns the endpoints."""
 
     async def labels_changed(self, pod: Pod) -> None: ...
+
+    def all(self) -> Iterable[Endpoint]: ...
 
 
 class Relabeller:
@@ -43,6 +46,14 @@ class Relabeller:
         """Follow the informers."""
         self._watches.pods.on_change(self._pod)
         self._watches.namespaces.on_change(self._namespace)
+
+    def renew(self, identity: int) -> None:
+        """Have the endpoints of an identity look theirs up again: it stands for others now."""
+        for endpoint in self._endpoints.all():
+            item = self._watches.pods.get(endpoint.pod_namespace, endpoint.pod_name)
+            mine = item is not None and item.metadata.uid == endpoint.pod_uid
+            if item is not None and mine and endpoint.identity == identity:
+                self._want(item)
 
     async def run(self) -> None:
         """Carry changes out until cancelled."""
@@ -62,8 +73,14 @@ class Relabeller:
     async def _carry_out(self, key: tuple[str, str], pod: Pod) -> bool:
         try:
             await self._endpoints.labels_changed(pod)
-        except (AgentError, aiohttp.ClientError, TimeoutError) as error:
-            log.warning("identity not updated", pod="/".join(key), error=str(error) or repr(error))
+        except Exception as error:
+            expected = isinstance(error, CiliumError | aiohttp.ClientError | TimeoutError | OSError)
+            log.warning(
+                "identity not updated",
+                pod="/".join(key),
+                error=str(error) or repr(error),
+                exc_info=None if expected else error,
+            )
             return False
         if self._waiting.get(key) is pod:
             del self._waiting[key]

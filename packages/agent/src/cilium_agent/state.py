@@ -22,6 +22,8 @@ from cilium_agent.k8s.client import ApiClient
 from cilium_agent.k8s.informer import Informer
 from cilium_agent.k8s.publisher import EndpointPublisher
 from cilium_agent.model import Endpoint, NodeAddressing, RemoteNode
+from cilium_agent.policy.keeper import PolicyKeeper
+from cilium_agent.policy.repository import Repository
 from cilium_agent.services.balancer import Balancer
 
 VERSION = "0.1.0"
@@ -76,6 +78,8 @@ class AgentState:
     allocator: Allocator | None = None
     ipcache: IpcacheWriter | None = None
     balancer: Balancer | None = None
+    keeper: PolicyKeeper | None = None
+    repository: Repository | None = None
     pool: NodePool | None = None
     endpoints: EndpointList | None = None
     publisher: EndpointPublisher | None = None

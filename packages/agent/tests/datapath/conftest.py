@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import mmap
 import os
+import struct
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
 from cilium_agent.datapath import syscall
+from cilium_agent.datapath.policy import KernelPolicy
 from cilium_agent.datapath.programs import Programs, cleanup, ensure_programs
+from cilium_agent.datapath.reporting import report_events
 from cilium_agent.datapath.store import MapStore
 from cilium_agent.model import DatapathSettings
 from cilium_core.addresses import pack_address, pack_network
@@ -39,6 +43,9 @@ from cilium_core.layouts.datapath import (
     SlotKey,
     TunnelInfo,
 )
+from cilium_core.layouts.events import Event
+from cilium_core.layouts.policy import ConnectionInfo, ConnectionKey
+from cilium_core.policy.tables import Row, RowKey, Step
 
 libc = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
@@ -116,6 +123,39 @@ class Outcome:
     reasons: set[tuple[int, int]]
 
 
+class Ring:
+    """The event ring's reader: maps it and takes out what has been submitted."""
+
+    BUSY, DISCARDED = 1 << 31, 1 << 30
+
+    def __init__(self, fd: int, size: int) -> None:
+        """Map the ring; one reader at a time."""
+        page = mmap.PAGESIZE
+        self._size = size
+        self._consumer = mmap.mmap(fd, page, offset=0)
+        self._pages = mmap.mmap(fd, page + 2 * size, prot=mmap.PROT_READ, offset=page)
+
+    def take(self) -> list[Event]:
+        """Return the events since the last call, in the order of their submission."""
+        (position,) = struct.unpack_from("=Q", self._consumer)
+        (end,) = struct.unpack_from("=Q", self._pages)
+        events = []
+        while position < end:
+            at = mmap.PAGESIZE + position % self._size
+            (header,) = struct.unpack_from("=I", self._pages, at)
+            assert not header & (self.BUSY | self.DISCARDED)
+            assert header == Event.SIZE
+            events.append(Event.unpack(self._pages[at + 8 : at + 8 + header]))
+            position += 8 + header
+        struct.pack_into("=Q", self._consumer, 0, position)
+        return events
+
+    def close(self) -> None:
+        """Unmap."""
+        self._consumer.close()
+        self._pages.close()
+
+
 @dataclass
 class Kernel:
     """Loaded programs, their maps, and the devices that frames may come in by."""
@@ -126,6 +166,8 @@ class Kernel:
     pod_ifindex: int
     peer_ifindex: int
     overlay_ifindex: int
+    policy: KernelPolicy
+    ring: Ring
 
     def run(self, program: str, frame: bytes, *, ifindex: int = 0, mark: int = 0) -> Outcome:
         """Run one frame through a program and its tail calls."""
@@ -148,10 +190,63 @@ class Kernel:
             moved,
         )
 
+    def repeat(self, program: str, frame: bytes, times: int) -> int:
+        """Run one frame again and again; the mean of nanoseconds."""
+        context = bytearray(192)
+        context[40:44] = self.pod_ifindex.to_bytes(4, "little")
+        fd = self.programs.open(program)
+        try:
+            with self.namespace.entered():
+                return syscall.program_test_run(fd, frame, bytes(context), times).duration_ns
+        finally:
+            os.close(fd)
+
     def counts(self) -> dict[tuple[int, int], int]:
         """Return packets by (reason, direction)."""
         totals = self.store.metrics.totals()
         return {(key.reason, key.direction): info.count for key, info in totals.items()}
+
+    def rows(self, rows: Mapping[RowKey, Row | None]) -> None:
+        """Write policy rows."""
+        self.policy.apply([Step(rows=rows)])
+
+    def bits(self, bits: Mapping[tuple[int, int], int | None]) -> None:
+        """Write peer-set bits of identities."""
+        self.policy.apply([Step(bits=bits)])
+
+    def enforce(self, endpoint_id: int, policy: int, revision: int = 1) -> None:
+        """Put a policy in force on an endpoint of the known world, both families."""
+        table = self.store.endpoints
+        table.upsert(
+            {
+                key: replace(row, policy=policy, revision=revision)
+                for key, row in table.current.items()
+                if row.endpoint_id == endpoint_id
+            }
+        )
+
+    def reidentify(self, endpoint_id: int, identity: int) -> None:
+        """Give an endpoint of the known world another identity."""
+        table = self.store.endpoints
+        table.upsert(
+            {
+                key: replace(row, identity=identity)
+                for key, row in table.current.items()
+                if row.endpoint_id == endpoint_id
+            }
+        )
+
+    def connections(self) -> dict[ConnectionKey, ConnectionInfo]:
+        """Return the connection table."""
+        return dict(self.store.connections.items())
+
+    def expire(self, seconds: int) -> None:
+        """Let every connection be so much older."""
+        aged = {
+            key: replace(info, expires=max(info.expires - seconds, 0))
+            for key, info in self.connections().items()
+        }
+        self.store.connections.update_many(aged)
 
     def service(self, vip: str, port: int, proto: int, backends: list[tuple[str, int]]) -> None:
         """Write a service (number = port) with its backends (numbers from port * 10)."""
@@ -243,9 +338,18 @@ def loaded(bpffs: Path, new_namespace: Callable[[], Namespace]) -> Iterator[Kern
     root = bpffs / "harness"
     programs = asyncio.run(ensure_programs(settings, root))
     store = MapStore(root / "maps")
+    ring = Ring(store.events.fd, store.events.spec.max_entries)
     yield Kernel(
-        store, programs, namespace, namespace.ifindex("pod"), namespace.ifindex("peer"), overlay
+        store,
+        programs,
+        namespace,
+        namespace.ifindex("pod"),
+        namespace.ifindex("peer"),
+        overlay,
+        KernelPolicy(store),
+        ring,
     )
+    ring.close()
     store.close()
     cleanup(root)
     assert not root.exists()
@@ -256,14 +360,15 @@ def kernel(loaded: Kernel) -> Kernel:
     """The loaded programs over a small known world, both families; what a test adds is removed."""
     endpoints, ipcache, tunnels = {}, {}, {}
     for world in WORLDS.values():
-        endpoints[EndpointKey(pack_address(world["pod"]))] = EndpointInfo(
-            loaded.pod_ifindex, 1001, 7, 0, mac(POD_MAC), mac(GATEWAY_MAC)
+        pod, peer, node = (pack_address(world[name]) for name in ("pod", "peer", "node"))
+        endpoints[EndpointKey(pod)] = EndpointInfo(
+            pod, loaded.pod_ifindex, 1001, 7, 0, mac(POD_MAC), mac(GATEWAY_MAC)
         )
-        endpoints[EndpointKey(pack_address(world["peer"]))] = EndpointInfo(
-            loaded.peer_ifindex, 1002, 8, 0, mac(PEER_MAC), mac(PEER_GATEWAY_MAC)
+        endpoints[EndpointKey(peer)] = EndpointInfo(
+            peer, loaded.peer_ifindex, 1002, 8, 0, mac(PEER_MAC), mac(PEER_GATEWAY_MAC)
         )
-        endpoints[EndpointKey(pack_address(world["node"]))] = EndpointInfo(
-            0, 1, 0, int(EndpointFlag.HOST), bytes(6), bytes(6)
+        endpoints[EndpointKey(node)] = EndpointInfo(
+            node, 0, 1, 0, int(EndpointFlag.HOST), bytes(6), bytes(6)
         )
         tunnel = pack_address(world["tunnel"])
         tunnels[IpcacheKey(*pack_network(world["pool"]))] = TunnelInfo(tunnel, 2)
@@ -278,6 +383,12 @@ def kernel(loaded: Kernel) -> Kernel:
         table.replace({})
     store.translations.delete_many([key for key, _ in store.translations.items()])
     store.reverse.delete_many([key for key, _ in store.reverse.items()])
+    store.connections.delete_many([key for key, _ in store.connections.items()])
+    store.fragments.delete_many([key for key, _ in store.fragments.items()])
+    loaded.rows(dict.fromkeys(loaded.policy.tables.rows))
+    loaded.bits(dict.fromkeys(loaded.policy.tables.bits))
+    report_events(store)
+    loaded.ring.take()
     return loaded
 
 

@@ -86,7 +86,7 @@ async def test_a_failed_load_keeps_what_serves(root: Path, device) -> None:
 
 async def test_a_foreign_map_stops_the_load_and_is_named(root: Path, device) -> None:
     MapStore(root / "maps").close()
-    name = "cilium_lxc_v1"
+    name = "cilium_lxc_v2"
     (root / "maps" / name).unlink()
     fd = syscall.map_create(1, 4, 4, 8, 0, "other")
     syscall.obj_pin(fd, root / "maps" / name)

@@ -113,17 +113,19 @@ def test_source_must_come_by_its_own_device(kernel, worlds, family: int) -> None
     assert (outcome.verdict, outcome.reasons) == (SHOT, {(132, OUT)})
 
 
-def test_other_protocols_and_fragments_go_by_address(kernel, worlds) -> None:
+def test_other_protocols_and_fragments_arrive(kernel, worlds) -> None:
     ether = Ether(src=POD_MAC, dst=GATEWAY_MAC)
     four = {"src": worlds[4]["pod"], "dst": worlds[4]["peer"]}
     six = {"src": worlds[6]["pod"], "dst": worlds[6]["peer"]}
     for frame in (
         ether / IP(**four) / ICMP(),
-        ether / IP(**four, proto=132) / Raw(b"sctp, say"),
-        ether / IP(**four, flags="MF") / UDP(sport=1, dport=2) / Raw(b"x" * 64),
-        ether / IP(**four, frag=8, proto=17) / Raw(b"tail"),
+        ether / IP(**four, proto=132) / Raw(b"sctp, say: 12"),
+        ether / IP(**four, proto=47) / Raw(b"gre"),
+        ether / IP(**four, flags="MF", id=5) / UDP(sport=1, dport=2) / Raw(b"x" * 64),
+        ether / IP(**four, frag=9, id=5, proto=17) / Raw(b"tail"),
         ether / IPv6(**six) / ICMPv6EchoRequest(),
-        ether / IPv6(**six) / IPv6ExtHdrFragment(offset=8, nh=17) / Raw(b"tail"),
+        ether / IPv6(**six) / IPv6ExtHdrFragment(m=1, id=5, nh=17) / UDP() / Raw(b"x" * 64),
+        ether / IPv6(**six) / IPv6ExtHdrFragment(offset=9, id=5, nh=17) / Raw(b"tail"),
     ):
         outcome = kernel.run("from_container", bytes(frame))
         assert outcome.verdict == REDIRECT, frame.summary()

@@ -11,10 +11,15 @@ import pytest
 
 from cilium_agent.loader.request import SOURCES
 from cilium_core.layouts.datapath import ALL_MAPS
+from cilium_core.layouts.policy import Cell
 from cilium_core.layouts.record import Record
+from cilium_core.layouts.spec import NoKey
 
 RECORDS: dict[str, type[Record]] = {
-    record.C_NAME: record for spec in ALL_MAPS for record in (spec.key, spec.value)
+    record.C_NAME: record
+    for spec in ALL_MAPS
+    for record in (spec.key, spec.value, Cell)
+    if record is not NoKey
 }
 INTEGERS = "typedef __u8 u8; typedef __u16 u16; typedef __u32 u32; typedef __u64 u64;"
 

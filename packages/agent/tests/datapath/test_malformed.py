@@ -14,6 +14,7 @@ from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import (
     IPv6,
     IPv6ExtHdrDestOpt,
+    IPv6ExtHdrFragment,
     IPv6ExtHdrHopByHop,
     PadN,
 )
@@ -55,9 +56,29 @@ CASES: dict[str, tuple[bytes, int]] = {
     "v4 tcp header cut": (frame(IP(**FOUR, proto=6), Raw(b"x" * 12)), 135),
     "v4 udp header cut": (frame(IP(**FOUR, proto=17), Raw(b"x" * 7)), 135),
     "v4 tcp header absent": (frame(IP(**FOUR, proto=6)), 135),
+    "v4 sctp header cut": (frame(IP(**FOUR, proto=132), Raw(b"x" * 11)), 135),
+    "v4 icmp header cut": (frame(IP(**FOUR, proto=1), Raw(b"\x08" + b"x" * 6)), 135),
+    "v4 tcp header in the padding": (
+        frame(IP(**FOUR, proto=6, len=32, chksum=0), Raw(b"x" * 40)),
+        135,
+    ),
+    "v4 first piece without its header": (
+        frame(IP(**FOUR, proto=6, flags="MF"), Raw(b"x" * 16)),
+        135,
+    ),
     "v6 version 4": (V6[:14] + b"\x45" + V6[15:], 134),
     "v6 payload above frame": (V6[:18] + b"\x40\0" + V6[20:], 134),
     "v6 tcp header cut": (frame(IPv6(**SIX, nh=6), Raw(b"x" * 12)), 135),
+    "v6 tcp header in the padding": (frame(IPv6(**SIX, nh=6, plen=12), Raw(b"x" * 40)), 135),
+    "v6 icmp header cut": (frame(IPv6(**SIX, nh=58), Raw(b"\x80" + b"x" * 6)), 135),
+    "v6 first piece without its header": (
+        frame(IPv6(**SIX), IPv6ExtHdrFragment(nh=6, m=1), Raw(b"x" * 16)),
+        135,
+    ),
+    "v6 two fragment headers": (
+        frame(IPv6(**SIX), IPv6ExtHdrFragment(m=1), IPv6ExtHdrFragment(m=1), UDP()),
+        156,
+    ),
     "v6 mapped source": (frame(IPv6(src="::ffff:10.0.0.10", dst=SIX["dst"]), UDP()), 134),
     "v6 mapped target": (frame(IPv6(src=SIX["src"], dst="::ffff:10.0.0.11"), UDP()), 134),
     "v6 extension absent": (frame(IPv6(**SIX, nh=0)), 156),

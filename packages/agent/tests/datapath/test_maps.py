@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import IPv4Network
@@ -26,10 +27,11 @@ from cilium_core.layouts.datapath import (
     SLOTS,
     IpcacheInfo,
     IpcacheKey,
-    MapSpec,
     SlotInfo,
     SlotKey,
 )
+from cilium_core.layouts.policy import PEER_NUMBERS, POLICY_NUMBERS
+from cilium_core.layouts.spec import MapSpec
 
 pytestmark = pytest.mark.root
 
@@ -111,12 +113,25 @@ def test_another_layout_is_refused_and_named(open_map: Opener) -> None:
         open_map(replace(SLOTS, key=IpcacheKey))
 
 
-def test_a_full_map_is_an_error_and_not_shadowed(open_map: Opener) -> None:
-    table = Table(open_map(replace(SLOTS, name="small", max_entries=4)))
-    with pytest.raises(KernelError, match=r"errno (7|28)"):
-        table.upsert(slots(0, 5))
-    assert not table.current
-    assert table.adopt() == 4
+@pytest.mark.parametrize("spec", [SLOTS, IPCACHE], ids=["hash", "trie"])
+def test_a_full_map_takes_what_it_has_room_for_and_is_shadowed_truly(
+    open_map: Opener, spec: MapSpec[Any, Any]
+) -> None:
+    kernel = open_map(replace(spec, max_entries=50))
+    rows: dict[Any, Any] = dict(slots(0, 60)) if spec is SLOTS else prefixes(60)
+    keys = list(rows)
+    old = {keys[55]: next(iter(rows.values()))}
+    table = Table(kernel)
+    table.upsert(old)
+    with pytest.raises(KernelError) as raised:
+        table.upsert(rows)
+    assert raised.value.errno in (errno.E2BIG, errno.ENOSPC)
+    assert dict(table.current) == dict(kernel.items())
+    assert len(table.current) == 50
+    assert table.current[keys[55]] == rows[keys[55]], "what is there already needs no room"
+    table.delete(list(table.current)[:10])
+    table.upsert({key: rows[key] for key in list(rows)[:49] if key not in table.current})
+    assert dict(table.current) == dict(kernel.items())
 
 
 def test_only_differences_are_counted(open_map: Opener) -> None:
@@ -154,7 +169,7 @@ def test_kernel_and_shadow_never_part(open_map: Opener, states: list[dict[int, i
 def test_store_opens_every_map_once(bpffs: Path) -> None:
     store = MapStore(bpffs / "store-test")
     pinned = {path.name for path in (bpffs / "store-test").iterdir()}
-    assert pinned == {spec.name for spec in ALL_MAPS}
+    assert pinned == {spec.name for spec in (*ALL_MAPS, PEER_NUMBERS, POLICY_NUMBERS)}
     assert store.metrics.totals() == {}
     store.close()
     for name in pinned:

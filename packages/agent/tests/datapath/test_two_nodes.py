@@ -22,7 +22,8 @@ from scapy.layers.vxlan import VXLAN
 from scapy.packet import Packet, Raw
 
 from cilium_agent.datapath.attach import Attachments
-from cilium_agent.datapath.endpoints import KernelEndpoints
+from cilium_agent.datapath.endpoints import Enforcement, KernelEndpoints
+from cilium_agent.datapath.policy import KernelPolicy
 from cilium_agent.datapath.programs import cleanup, ensure_programs
 from cilium_agent.datapath.store import MapStore
 from cilium_agent.model import DatapathSettings, Endpoint
@@ -38,9 +39,12 @@ from cilium_core.layouts.datapath import (
     SlotKey,
     TunnelInfo,
 )
+from cilium_core.policy.rules import Direction
+from cilium_core.policy.tables import Cell, Row, RowKey, Step
 
 pytestmark = pytest.mark.root
 
+PEERS = (1, 2, 6, 1011, 1012, 1013, 1044)  # host, world, remote nodes, pods
 PROTO = {"tcp": 6, "udp": 17}
 POOLS = {0: ("10.0.0.", "fd00::0:"), 1: ("10.0.1.", "fd00::1:")}
 VIPS = {4: "10.96.0.10", 6: "fd00:96::10"}
@@ -175,8 +179,11 @@ class Cluster:
     pods: dict[str, Pod]
 
 
-@pytest.fixture(scope="module")
-def cluster(bpffs: Path, new_namespace: Callable) -> Iterator[Cluster]:
+@pytest.fixture(scope="module", params=["no policy", "policy"])
+def cluster(
+    bpffs: Path, new_namespace: Callable, request: pytest.FixtureRequest
+) -> Iterator[Cluster]:
+    """Two nodes and three pods, without a policy and with one that names every peer there is."""
     nodes = [Node(number, new_namespace(), bpffs) for number in (0, 1)]
     nodes[0].namespace.ip(
         "link", "add", "under", "type", "veth", "peer", "name", "under",
@@ -196,6 +203,17 @@ def cluster(bpffs: Path, new_namespace: Callable) -> Iterator[Cluster]:
             for address in (pod.v4, pod.v6):
                 key = IpcacheKey(*pack_network(address))
                 node.store.ipcache.upsert({key: IpcacheInfo(pod.endpoint.identity)})
+    for node in nodes:
+        node.policy = KernelPolicy(node.store)
+        if request.param == "policy":
+            known = Row(cells=(Cell(0, 1, 0, 0),))
+            node.policy.apply(
+                [
+                    Step(bits={(identity, 0): 1 for identity in PEERS}),
+                    Step(rows={RowKey(1, direction): known for direction in Direction}),
+                ]
+            )
+            node.endpoints.enforce(dict.fromkeys(node.endpoints.enforced(), Enforcement(1, 1)))
     yield Cluster(nodes, pods)
     for node in nodes:
         node.store.close()
@@ -313,11 +331,14 @@ def test_host_and_pods(cluster: Cluster, family: int) -> None:
 
 @pytest.mark.parametrize("family", [4, 6])
 @pytest.mark.parametrize("kind", ["tcp", "udp"])
-@pytest.mark.parametrize("target", ["a2", "b1", "node"])
+@pytest.mark.parametrize("target", ["a1", "a2", "b1", "node"])
 def test_services_without_socket_hooks(
     cluster: Cluster, target: str, kind: str, family: int
 ) -> None:
-    """No hook on these sockets: packets are translated, and answers come back as the VIP."""
+    """No hook on these sockets: packets are translated, and answers come back as the VIP.
+
+    A pod that is its own backend sees the VIP on both sides.
+    """
     nodes, pods = cluster.nodes, cluster.pods
     if target == "node":
         namespace, address = nodes[0].namespace, nodes[0].underlay[family]
@@ -334,7 +355,8 @@ def test_services_without_socket_hooks(
         pods["a1"].namespace, VIPS[family], 80, namespace, address, 8088, family, kind, size
     )
     store.services.replace({})
-    assert ip_address(seen) == ip_address(pods["a1"].address(family))
+    client = VIPS[family] if target == "a1" else pods["a1"].address(family)
+    assert ip_address(seen) == ip_address(client)
     assert ip_address(peer) == ip_address(VIPS[family])
 
 
@@ -482,6 +504,129 @@ def test_a_pod_cannot_lend_its_address(cluster: Cluster, family: int) -> None:
     assert nodes[0].drops().get((132, 2), 0) == before + 1
 
 
+class Ward:
+    """Policy 2 on one pod, for a test: rows and bits as given, everything back at the end."""
+
+    def __init__(self, node: Node, pod: Pod) -> None:
+        self.node, self.endpoint_id = node, pod.endpoint.endpoint_id
+        self.before = node.endpoints.enforced()[self.endpoint_id]
+        self.revision = 10
+
+    def __enter__(self) -> Ward:
+        return self
+
+    def put(self, **rows: Row) -> None:
+        """Put rows in force, by direction name."""
+        keys = {RowKey(2, Direction[name.upper()]): row for name, row in rows.items()}
+        self.node.policy.apply([Step(rows=keys)])
+        self.revision += 1
+        self.node.endpoints.enforce({self.endpoint_id: Enforcement(2, self.revision)})
+
+    def __exit__(self, *_: object) -> None:
+        self.node.endpoints.enforce({self.endpoint_id: self.before})
+        policy = self.node.policy
+        policy.apply([Step(rows={key: None for key in policy.tables.rows if key.policy == 2})])
+
+
+ALLOW, DENY = Row(any_allow=True), Row()
+
+
+def connects(source: Pod, target: Pod, family: int) -> bool:
+    """Tell whether a TCP connection comes about within half a second."""
+    address = target.address(family)
+    with open_socket(target.namespace, family, "tcp") as server:
+        server.bind((address, 8070))
+        server.listen()
+        with open_socket(source.namespace, family, "tcp") as client:
+            client.settimeout(0.5)
+            try:
+                client.connect((address, 8070))
+            except TimeoutError:
+                return False
+            return True
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize(("source", "target"), PAIRS)
+def test_denied_by_either_end(cluster: Cluster, source: str, target: str, family: int) -> None:
+    nodes = {name: cluster.nodes[0 if name.startswith("a") else 1] for name in cluster.pods}
+    client, server = cluster.pods[source], cluster.pods[target]
+    with Ward(nodes[source], client) as ward:
+        ward.put(egress=DENY, ingress=ALLOW)
+        before = nodes[source].drops().get((133, 2), 0)
+        assert not connects(client, server, family)
+        assert nodes[source].drops()[133, 2] > before
+        ward.put(egress=ALLOW, ingress=DENY)
+        assert connects(client, server, family), "its own answers come in"
+        assert not connects(server, client, family)
+    with Ward(nodes[target], server) as ward:
+        ward.put(egress=DENY, ingress=DENY)
+        before = nodes[target].drops().get((133, 1), 0)
+        assert not connects(client, server, family)
+        assert nodes[target].drops()[133, 1] > before
+        ward.put(egress=DENY, ingress=ALLOW)
+        assert connects(client, server, family)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("target", ["a2", "b1"])
+def test_a_deny_ends_an_established_connection(cluster: Cluster, target: str, family: int) -> None:
+    """And its removal lets it go on, if the ends have had the patience."""
+    client, server = cluster.pods["a1"], cluster.pods[target]
+    address = server.address(family)
+    with (
+        Ward(cluster.nodes[0], client) as ward,
+        open_socket(server.namespace, family, "tcp") as listener,
+        open_socket(client.namespace, family, "tcp") as here,
+    ):
+        ward.put(egress=ALLOW, ingress=ALLOW)
+        listener.bind((address, 8071))
+        listener.listen()
+        here.connect((address, 8071))
+        there, _ = listener.accept()
+        with there:
+            there.settimeout(0.4)
+            here.send(b"1")
+            assert there.recv(10) == b"1"
+            ward.put(egress=DENY, ingress=ALLOW)
+            here.send(b"2")
+            with pytest.raises(TimeoutError):
+                there.recv(10)
+            there.send(b"3")
+            here.settimeout(0.4)
+            with pytest.raises(TimeoutError):
+                here.recv(10)
+            ward.put(egress=ALLOW, ingress=ALLOW)
+            there.settimeout(10)
+            here.settimeout(10)
+            assert there.recv(10) == b"2"
+            assert here.recv(10) == b"3"
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_the_identity_on_the_wire_decides_on_the_other_node(cluster: Cluster, family: int) -> None:
+    """One of two pods behind the same tunnel is allowed."""
+    with Ward(cluster.nodes[1], cluster.pods["b1"]) as ward:
+        cluster.nodes[1].policy.apply([Step(bits={(1011, 7): 1})])
+        ward.put(egress=ALLOW, ingress=Row(cells=(Cell(7, 1, 0, 0),)))
+        assert connects(cluster.pods["a1"], cluster.pods["b1"], family)
+        assert not connects(cluster.pods["a2"], cluster.pods["b1"], family)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_probes_of_the_own_host_pass_and_another_nodes_do_not(
+    cluster: Cluster, family: int
+) -> None:
+    pod = cluster.pods["b1"]
+    address = pod.address(family)
+    with Ward(cluster.nodes[1], pod) as ward:
+        ward.put(egress=DENY, ingress=DENY)
+        ping = ("ping", "-c", "1", "-W", "1", address)
+        cluster.nodes[1].namespace.run(*ping)
+        with pytest.raises(AssertionError):
+            cluster.nodes[0].namespace.run(*ping)
+
+
 def test_a_deleted_endpoint_is_gone_and_leaves_nothing(cluster: Cluster, new_namespace) -> None:
     node = cluster.nodes[0]
     rows = dict(node.store.endpoints.current)
@@ -494,6 +639,8 @@ def test_a_deleted_endpoint_is_gone_and_leaves_nothing(cluster: Cluster, new_nam
         asyncio.run(node.endpoints.delete(pod.endpoint))
     assert dict(node.store.endpoints.kernel.items()) == rows
     assert IpcacheKey(*pack_network(pod.v4)) not in node.store.ipcache.current
+    gone = pack_address(pod.v4)
+    assert not any(gone in (key.local, key.peer) for key, _ in node.store.connections.items())
     assert not (node.root / "links" / f"from_container-{pod.endpoint.host_ifindex}").exists()
     asyncio.run(node.endpoints.adopt([cluster.pods["a1"].endpoint, cluster.pods["a2"].endpoint]))
     assert dict(node.store.endpoints.kernel.items()) == rows

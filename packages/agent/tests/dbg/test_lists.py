@@ -44,6 +44,28 @@ def test_services_with_no_backend_still_show() -> None:
     ]
 
 
+def test_policies_by_label_and_by_number() -> None:
+    entry = {"policy": "allow", "direction": "egress", "identity": 300, "ports": "80/TCP"}
+    web = {**entry, "labels": ["k8s:app=web", "k8s:tier=front"], "prefix": 24}
+    anybody = {**entry, "policy": "deny", "identity": 0, "labels": [], "prefix": 0}
+    item = {"endpoint": 7, "policy": 5, "revision": 2, "entries": [anybody, web]}
+    empty = {"endpoint": 8, "policy": 0, "revision": 0, "entries": []}
+    lines = lists.policies([item, empty]).splitlines()
+    assert lines[0] == "Endpoint ID: 7, policy 5, revision 2"
+    assert lines[3].split()[:6] == ["Deny", "Egress", "ANY", "80/TCP", "NONE", "disabled"]
+    assert lines[3].split()[6:] == ["-", "-", "0", "-"]
+    assert lines[4].split()[2:4] == ["k8s:app=web", "80/TCP"]
+    assert lines[5].split() == ["k8s:tier=front"]
+    assert lines[7] == "Endpoint ID: 8, policy 0 (not enforced), revision 0"
+    numbers = lists.policies([item], numeric=True).splitlines()
+    assert [line.split()[2] for line in numbers[2:]] == ["IDENTITY", "0", "300"]
+
+
+def test_connections_are_lines() -> None:
+    cache = [{"key": "TCP IN a -> b", "value": "expires=1"}, {"key": "k", "value": "v"}]
+    assert lists.connections({"cache": cache}) == "TCP IN a -> b expires=1\nk v"
+
+
 @pytest.fixture
 def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(cleanup, "CNI_CONF", tmp_path / "net.d")
@@ -61,10 +83,12 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_cleanup_restores_what_was_there(node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def no_devices() -> None:
-        return None
+async def no_devices(run_dir: Path) -> None:
+    """Stand in for the node's devices; the state, with its record of settings, goes last."""
+    assert run_dir == cleanup.RUN_DIR
 
+
+def test_cleanup_restores_what_was_there(node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network, "cleanup", no_devices)
     assert cleanup.cleanup(lambda _line: None) == []
     assert [p.name for p in (node / "net.d").iterdir()] == ["10-other.conf"]
@@ -79,9 +103,6 @@ def test_a_part_that_fails_does_not_stop_the_others(
 ) -> None:
     def refuse(_root: Path) -> None:
         raise OSError("busy")
-
-    async def no_devices() -> None:
-        return None
 
     monkeypatch.setattr(programs, "cleanup", refuse)
     monkeypatch.setattr(network, "cleanup", no_devices)

@@ -25,8 +25,10 @@ NOTHING = {
     "attached": set(),
     "in force": {},
     "published": {},
+    "policies": {},
+    "moving": set(),
 }
-STEPS = ["row", "link", "attach", "configure", "identity", "upsert", "recheck", "ready"]
+STEPS = ["row", "link", "attach", "configure", "identity", "policy", "upsert", "recheck", "ready"]
 
 
 def attachment(netns: str, name: str = "web", container: str = "c1") -> Attachment:
@@ -297,3 +299,36 @@ async def test_retain_removes_only_unknown_attachments(
     removed = await agent.manager.retain({("c1", "eth0")})
     assert [e.endpoint_id for e in removed] == [gone.endpoint_id]
     assert agent.manager.all() == [kept]
+
+
+async def test_policy_is_prepared_before_the_kernel_sees_an_identity(
+    tmp_path: Path, pod_netns: Namespace
+) -> None:
+    agent = await make_agent(tmp_path / "e.db", pod("web"))
+    seen: list[tuple[int, int, bool]] = []
+    upsert = agent.datapath.upsert
+
+    async def watched(endpoint: Endpoint) -> None:
+        prepared, _ = agent.policy.subjects[endpoint.endpoint_id]
+        seen.append((endpoint.identity, prepared, endpoint.endpoint_id in agent.policy.moving))
+        await upsert(endpoint)
+
+    agent.datapath.upsert = watched  # type: ignore[method-assign]
+    made = await agent.manager.create(attachment(pod_netns.path))
+    await agent.manager.labels_changed(replace(pod("web"), labels={"app": "new"}))
+    changed = agent.manager.get(made.endpoint_id)
+    assert seen == [
+        (made.identity, made.identity, True),
+        (changed.identity, changed.identity, True),
+    ]
+    assert agent.policy.moving == set()
+
+
+async def test_without_room_for_its_policy_a_pod_is_not_added(
+    tmp_path: Path, pod_netns: Namespace
+) -> None:
+    agent = await make_agent(tmp_path / "e.db", pod("web"))
+    agent.policy.error = LinkError("the map is full")
+    with pytest.raises(LinkError, match="full"):
+        await agent.manager.create(attachment(pod_netns.path))
+    await assert_nothing_left(agent)

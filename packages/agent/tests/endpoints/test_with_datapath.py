@@ -9,25 +9,31 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from ipaddress import ip_network
+from dataclasses import dataclass, replace
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_interface,
+)
 from pathlib import Path
 
 import pytest
 from agent_fakes import ADDRESSING, Agent, Namespace, make_agent, pod
 
 from cilium_agent.datapath.attach import Attachments
-from cilium_agent.datapath.endpoints import KernelEndpoints
+from cilium_agent.datapath.endpoints import KernelEndpoints, endpoint_rows
 from cilium_agent.datapath.programs import cleanup, ensure_programs
 from cilium_agent.datapath.store import MapStore
 from cilium_agent.endpoints.attachment import Attachment
 from cilium_agent.endpoints.links import LinkSettings
-from cilium_agent.host import network
+from cilium_agent.endpoints.restore import restore
+from cilium_agent.host import devices, network, routes
 from cilium_agent.host.netns import in_netns, on_node
 from cilium_agent.model import DatapathSettings, Endpoint
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("node")]
-POOLS = (ip_network("10.0.0.0/8"), ip_network("fd00::/104"))
 
 
 @dataclass
@@ -78,7 +84,7 @@ async def wired(tmp_path: Path, namespaces: list[Namespace]) -> AsyncIterator[Wi
     root = bpffs / "cilium"
     store = MapStore(root / "maps")
     try:
-        host = await network.HostNetwork(pools=POOLS).setup(ADDRESSING)
+        host = await network.HostNetwork(run_dir=tmp_path).setup(ADDRESSING)
         programs = await ensure_programs(
             DatapathSettings(
                 host_ifindex=host.host_ifindex,
@@ -143,3 +149,41 @@ async def test_a_deleted_pod_is_out_of_the_tables(wired: Wired) -> None:
     await wired.agent.manager.delete(b.container_id, "eth0")
     assert not await ping(b.ipv4, a.netns)
     assert await ping(ADDRESSING.node_v4, a.netns)
+
+
+async def test_pods_outside_of_new_cidrs_stay_reachable(wired: Wired, tmp_path: Path) -> None:
+    moved = replace(
+        ADDRESSING,
+        pod_v4=IPv4Network("10.9.0.0/24"),
+        router_v4=IPv4Address("10.9.0.1"),
+        pod_v6=IPv6Network("fd09::/120"),
+        router_v6=IPv6Address("fd09::1"),
+    )
+    links = replace(
+        wired.agent.manager.links.settings, router_v4=moved.router_v4, router_v6=moved.router_v6
+    )
+    await wired.agent.manager.store.close()
+    agent = await make_agent(tmp_path / "e.db", addressing=moved, links=links)
+    kernel = agent.manager.datapath = wired.agent.manager.datapath
+    rows = endpoint_rows(wired.pods[0]) | endpoint_rows(wired.pods[1])
+    assert (await restore(agent.manager, rows)).removed == []
+
+    def move(route) -> None:
+        routers = {
+            ip_interface(f"{a}/{a.max_prefixlen}") for a in (moved.router_v4, moved.router_v6)
+        }
+        devices.ensure_addresses(route, devices.HOST, routers)
+        routes.sync(route, routes.wanted(moved, (), 1450, agent.manager.pool.outside()))
+
+    await on_node("the new pod CIDRs", move)
+    kernel.replace_host_addresses([moved.node_v4, moved.node_v6, moved.router_v4, moved.router_v6])
+    a, b = wired.pods
+    reached = {
+        "pod to pod v4": await ping(b.ipv4, a.netns),
+        "pod to pod v6": await ping(b.ipv6, a.netns),
+        "node to pod v4": await ping(a.ipv4),
+        "node to pod v6": await ping(a.ipv6),
+        "pod to node v4": await ping(moved.node_v4, a.netns),
+        "pod to node v6": await ping(moved.node_v6, a.netns),
+    }
+    assert [what for what, good in reached.items() if not good] == []

@@ -21,7 +21,7 @@ from cilium_agent.host.netns import node_netns_cookie, on_node
 from cilium_agent.model import RemoteNode
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("node")]
-POOLS = (ip_network("10.0.0.0/8"), ip_network("fd00::/104"))
+NODE, POD, POD_BESIDE = "172.30.0.11", "10.0.0.77", "10.0.0.99"
 
 
 def run(*words: str) -> str:
@@ -34,6 +34,10 @@ def ip(*words: str) -> list[dict]:
 
 def sysctl(key: str) -> str:
     return Path("/proc/sys/net", key).read_text().strip()
+
+
+def set_sysctl(key: str, value: str) -> None:
+    Path("/proc/sys/net", key).write_text(value)
 
 
 def host_routes() -> dict[str, dict]:
@@ -66,8 +70,8 @@ async def underlay(node: None) -> None:
 
 
 @pytest.mark.usefixtures("underlay")
-async def test_setup_makes_everything_and_can_be_repeated() -> None:
-    host = network.HostNetwork(pools=POOLS)
+async def test_setup_makes_everything_and_can_be_repeated(tmp_path: Path) -> None:
+    host = network.HostNetwork(run_dir=tmp_path)
     state = await host.setup(ADDRESSING)
     assert (state.underlay.name, state.device_mtu, state.tunnel_mtu) == ("eth0", 1600, 1550)
     assert state.netns_cookie == node_netns_cookie()
@@ -104,12 +108,12 @@ async def test_setup_makes_everything_and_can_be_repeated() -> None:
 
 
 @pytest.mark.usefixtures("underlay")
-async def test_routes_to_nodes_survive_a_restart() -> None:
+async def test_routes_to_nodes_survive_a_restart(tmp_path: Path) -> None:
     """Until the other nodes are listed nobody knows that a route is stale."""
-    before = network.HostNetwork(pools=POOLS)
+    before = network.HostNetwork(run_dir=tmp_path)
     await before.setup(ADDRESSING)
     await before.sync_routes({"node2": remote(2), "node3": remote(3)})
-    after = network.HostNetwork(pools=POOLS)
+    after = network.HostNetwork(run_dir=tmp_path)
     await after.setup(ADDRESSING)
     assert {"10.0.2.0/24", "10.0.3.0/24", "fd00::300/120"} <= set(host_routes())
     await after.sync_routes({"node2": remote(2)})
@@ -117,8 +121,8 @@ async def test_routes_to_nodes_survive_a_restart() -> None:
 
 
 @pytest.mark.usefixtures("underlay")
-async def test_routes_follow_the_nodes() -> None:
-    host = network.HostNetwork(pools=POOLS)
+async def test_routes_follow_the_nodes(tmp_path: Path) -> None:
+    host = network.HostNetwork(run_dir=tmp_path)
     await host.sync_routes({"node2": remote(2)})  # before setup: kept for later
     await host.setup(ADDRESSING)
     found = host_routes()
@@ -141,8 +145,24 @@ async def test_routes_follow_the_nodes() -> None:
 
 
 @pytest.mark.usefixtures("underlay")
-async def test_routes_of_others_are_left_alone() -> None:
-    host = network.HostNetwork(pools=POOLS)
+async def test_pods_outside_of_the_cidrs_are_reached_while_they_are_there(
+    tmp_path: Path,
+) -> None:
+    host = network.HostNetwork(run_dir=tmp_path)
+    await host.setup(replace(ADDRESSING, pod_v6=None, router_v6=None))
+    outside = [ip_address("10.9.0.7"), ip_address("fd09::7")]
+    await host.reach(lambda: outside)
+    await host.sync_routes({"node2": remote(2)})
+    assert set(host_routes()) == {"10.0.0.0/24", "10.0.2.0/24", "10.9.0.7"}
+    assert host_routes()["10.9.0.7"]["prefsrc"] == "10.0.0.1"
+    outside.clear()
+    await host.repair()
+    assert set(host_routes()) == {"10.0.0.0/24", "10.0.2.0/24"}
+
+
+@pytest.mark.usefixtures("underlay")
+async def test_routes_of_others_are_left_alone(tmp_path: Path) -> None:
+    host = network.HostNetwork(run_dir=tmp_path)
     await host.setup(ADDRESSING)
     run("ip", "route", "add", "192.0.2.0/24", "dev", "cilium_host")
     await host.sync_routes({})
@@ -150,9 +170,9 @@ async def test_routes_of_others_are_left_alone() -> None:
 
 
 @pytest.mark.usefixtures("underlay")
-async def test_one_family_alone() -> None:
+async def test_one_family_alone(tmp_path: Path) -> None:
     v4 = replace(ADDRESSING, pod_v6=None, router_v6=None, node_v6=None)
-    host = network.HostNetwork(pools=POOLS[:1])
+    host = network.HostNetwork(run_dir=tmp_path)
     await host.setup(v4)
     await host.sync_routes({"node2": remote(2)})
     assert set(host_routes()) == {"10.0.0.0/24", "10.0.2.0/24"}
@@ -162,8 +182,8 @@ async def test_one_family_alone() -> None:
 
 
 @pytest.mark.usefixtures("underlay")
-async def test_what_others_break_is_repaired() -> None:
-    host = network.HostNetwork(pools=POOLS)
+async def test_what_others_break_is_repaired(tmp_path: Path) -> None:
+    host = network.HostNetwork(run_dir=tmp_path)
     before = await host.setup(ADDRESSING)
     await host.sync_routes({"node2": remote(2)})
     wanted = host_routes()
@@ -192,45 +212,115 @@ async def test_what_others_break_is_repaired() -> None:
     assert run(*ruleset) == table
 
 
+async def test_cleanup_leaves_the_links_of_another_cni(tmp_path: Path) -> None:
+    run("ip", "link", "add", "lxc0123456789ab", "type", "veth", "peer", "name", "podside")
+    await network.cleanup(tmp_path)
+    assert "lxc0123456789ab" in {link["ifname"] for link in ip("link")}
+
+
 @pytest.mark.usefixtures("underlay")
-async def test_cleanup_leaves_nothing() -> None:
+async def test_cleanup_leaves_nothing(tmp_path: Path) -> None:
     before = ip("link"), ip("route"), ip("-6", "route")
-    host = network.HostNetwork(pools=POOLS)
+    host = network.HostNetwork(run_dir=tmp_path)
     await host.setup(ADDRESSING)
     await host.sync_routes({"node2": remote(2)})
-    await on_node(
-        "pod", lambda r: r.link("add", ifname="lxc0123456789ab", kind="veth", peer="podside")
-    )
-    await network.cleanup()
-    await network.cleanup()
+    run("ip", "link", "add", "lxc0123456789ab", "type", "veth", "peer", "name", "podside")
+    run("ip", "link", "set", "lxc0123456789ab", "alias", "cilium-agent uid=u interface=eth0")
+    await network.cleanup(tmp_path)
+    await network.cleanup(tmp_path)
     assert {link["ifname"] for link in ip("link")} == {link["ifname"] for link in before[0]}
     assert (ip("route"), ip("-6", "route")) == before[1:]
     assert run("nft", "list", "ruleset") == ""
 
 
-async def test_an_unknown_node_address_is_named() -> None:
-    with pytest.raises(HostError, match="172.30.0.11"):
-        await network.HostNetwork(pools=POOLS).setup(ADDRESSING)
+@pytest.mark.usefixtures("underlay")
+async def test_cleanup_turns_reverse_path_checks_on_again(tmp_path: Path) -> None:
+    keys = [f"ipv4/conf/{name}/rp_filter" for name in ("all", "default", "eth0")]
+    for key in keys:
+        set_sysctl(key, "2")
+    host = network.HostNetwork(run_dir=tmp_path)
+    await host.setup(ADDRESSING)
+    assert {sysctl(key) for key in keys} == {"0"}
+    set_sysctl(keys[2], "1")  # by somebody, whose wish is the newer one
+    await host.repair()
+    assert sysctl(keys[2]) == "0"
+    set_sysctl(keys[1], "1")  # and this after our last round
+    await network.cleanup(tmp_path)
+    assert [sysctl(key) for key in keys] == ["2", "1", "1"]
+    assert sysctl("ipv4/ip_forward") == "1"
+    assert sysctl("ipv6/conf/all/forwarding") == "1"
 
 
 @pytest.mark.usefixtures("underlay")
-async def test_a_foreign_device_of_our_name_is_replaced() -> None:
+@pytest.mark.parametrize("content", [None, "", "[]", '{"ipv4/ip_forward": "0"}'])
+async def test_cleanup_without_a_usable_record(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "state").mkdir()
+        (tmp_path / "state" / "sysctl.json").write_text(content)
+    set_sysctl("ipv4/ip_forward", "1")
+    await network.cleanup(tmp_path)
+    assert sysctl("ipv4/ip_forward") == "1"
+
+
+async def test_an_unknown_node_address_is_named(tmp_path: Path) -> None:
+    with pytest.raises(HostError, match="172.30.0.11"):
+        await network.HostNetwork(run_dir=tmp_path).setup(ADDRESSING)
+
+
+@pytest.mark.usefixtures("underlay")
+async def test_a_foreign_device_of_our_name_is_replaced(tmp_path: Path) -> None:
     await on_node(
         "foreign",
         lambda r: r.link("add", ifname="cilium_vxlan", kind="vxlan", vxlan_id=7, vxlan_port=4789),
     )
-    await network.HostNetwork(pools=POOLS).setup(ADDRESSING)
+    await network.HostNetwork(run_dir=tmp_path).setup(ADDRESSING)
     (link,) = ip("-d", "link", "show", "cilium_vxlan")
     assert link["linkinfo"]["info_data"]["external"] is True
 
 
 @pytest.mark.usefixtures("underlay")
-async def test_masquerade_changes_only_what_leaves_the_cluster() -> None:
+@pytest.mark.parametrize(
+    ("native", "target", "seen"),
+    [
+        ((), "172.30.0.99", NODE),
+        ((), "10.9.9.9", NODE),  # outside, though inside the default pool 10.0.0.0/8
+        ((), POD_BESIDE, POD),
+        (("10.9.0.0/16",), "10.9.9.9", POD),
+        (("10.0.0.0/8",), "10.9.9.9", POD),
+        (("10.9.0.0/16",), "10.10.9.9", NODE),
+        (("10.9.0.0/16",), POD_BESIDE, POD),
+    ],
+)
+async def test_masquerade_of_what_leaves_the_node(
+    native: tuple[str, ...], target: str, seen: str, tmp_path: Path
+) -> None:
     """A packet from a pod address through the node: the peer sees the node's address, or not."""
-    host = network.HostNetwork(pools=POOLS)
+    host = network.HostNetwork(run_dir=tmp_path, native=[ip_network(text) for text in native])
     await host.setup(ADDRESSING)
-    seen = {target: await _source_seen(target) for target in ("172.30.0.99", "10.9.9.9")}
-    assert seen == {"172.30.0.99": "172.30.0.11", "10.9.9.9": "10.0.0.77"}
+    assert await _source_seen(target) == seen
+
+
+@pytest.mark.usefixtures("underlay")
+async def test_masquerade_is_the_same_for_both_families(tmp_path: Path) -> None:
+    host = network.HostNetwork(
+        run_dir=tmp_path, native=[ip_network("10.9.0.0/16"), ip_network("fd09::/16")]
+    )
+    await host.setup(ADDRESSING)
+    lines = run("nft", "list", "table", "inet", "cilium").splitlines()
+    assert {" ".join(line.split()) for line in lines if "saddr" in line} == {
+        "ip saddr 10.0.0.0/24 ip daddr != { 10.0.0.0/24, 10.9.0.0/16 } masquerade",
+        "ip6 saddr fd00::/120 ip6 daddr != { fd00::/120, fd09::/16 } masquerade",
+    }
+
+
+@pytest.mark.usefixtures("underlay")
+async def test_masquerade_on_a_node_inside_the_pod_pool(tmp_path: Path) -> None:
+    """Nodes, API server and databases in 10.0.0.0/8 are the common case."""
+    run("ip", "addr", "add", "10.200.0.11/16", "dev", "eth0")
+    host = network.HostNetwork(run_dir=tmp_path)
+    await host.setup(replace(ADDRESSING, node_v4=ip_address("10.200.0.11")))
+    await host.sync_routes({"node2": remote(2)})
+    assert await _source_seen("10.200.0.12") == "10.200.0.11"
 
 
 async def _source_seen(target: str) -> str:
@@ -263,7 +353,7 @@ async def _source_seen(target: str) -> str:
         64,
         17,
         0,
-        ip_address("10.0.0.77").packed,
+        ip_address(POD).packed,
         ip_address(target).packed,
     )
     total = sum(struct.unpack("!10H", head))

@@ -4,16 +4,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from fake_api import FakeApi, eventually, serving
 
-from cilium_agent.errors import IdentitiesExhausted
-from cilium_agent.identity import allocator as module
+from cilium_agent.errors import ApiError, IdentitiesExhausted
+from cilium_agent.identity import allocator as allocator_module
+from cilium_agent.identity import index as module
 from cilium_agent.identity.allocator import PATH, Allocator
+from cilium_agent.k8s.watches import Watches
 from cilium_core.crds.models import CiliumIdentity, ObjectMeta
-from cilium_core.identity import MAX_CLUSTER_IDENTITY, MIN_CLUSTER_IDENTITY
+from cilium_core.identity import HEARTBEAT_MARK, MAX_CLUSTER_IDENTITY, MIN_CLUSTER_IDENTITY
 
 LABELS = {"k8s:app": "web", "k8s:io.kubernetes.pod.namespace": "shop"}
 
@@ -90,3 +94,136 @@ async def test_an_identity_in_use_is_made_again() -> None:
         await asyncio.sleep(0.05)
     assert f"{PATH}/501" not in api.objects
     assert api.objects[f"{PATH}/500"]["security-labels"] == {"k8s:app": "500"}
+
+
+def marked(number: int) -> dict[str, Any]:
+    meta = {"name": str(number), "annotations": {HEARTBEAT_MARK: "2026-01-01T00:00:00Z", "a": "b"}}
+    return {"metadata": meta, "security-labels": dict(LABELS)}
+
+
+@asynccontextmanager
+async def following(api: FakeApi) -> AsyncIterator[Allocator]:
+    """An allocator that is up to date with the API."""
+    async with serving(api) as client:
+        informer = Watches.of(client, "node1").ciliumidentities
+        allocator = Allocator(client)
+        allocator.attach(informer)
+        task = asyncio.create_task(informer.run())
+        try:
+            await eventually(lambda: bool(api.watches))
+            yield allocator
+            assert not task.done()
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+
+def marks(api: FakeApi, number: int) -> dict[str, str]:
+    return dict(api.objects[f"{PATH}/{number}"]["metadata"].get("annotations", {}))
+
+
+async def test_a_marked_identity_is_unmarked_before_it_is_handed_out() -> None:
+    api = FakeApi()
+    version = api.put(PATH, marked(300))["metadata"]["resourceVersion"]
+    async with following(api) as allocator:
+        assert await allocator.allocate(LABELS) == 300
+        assert marks(api, 300) == {"a": "b"}
+        found = api.objects[f"{PATH}/300"]["metadata"]["resourceVersion"]
+        assert found != version, "the operator's deletion of the marked version fails"
+        before = len(api.requests)
+        assert await allocator.allocate(LABELS) == 300
+        assert len(api.requests) == before, "no request without a mark"
+
+
+async def test_one_that_was_deleted_at_that_very_moment_is_not_handed_out() -> None:
+    api = FakeApi()
+    api.put(PATH, marked(300))
+    async with following(api) as allocator:
+        del api.objects[f"{PATH}/300"]  # the watch has not told yet
+        number = await allocator.allocate(LABELS)
+        assert number != 300
+        assert api.objects[f"{PATH}/{number}"]["security-labels"] == LABELS
+
+
+async def test_one_that_stands_for_other_labels_meanwhile_is_not_handed_out() -> None:
+    api = FakeApi()
+    api.put(PATH, marked(300))
+    async with following(api) as allocator:
+        foreign: dict[str, Any] = {"metadata": {"name": "300"}, "security-labels": {"k8s:app": "x"}}
+        api.objects[f"{PATH}/300"] = foreign
+        assert await allocator.allocate(LABELS) != 300
+        assert allocator.labels_of(300) == {"k8s:app": "x"}
+
+
+async def test_a_refused_unmarking_is_no_hand_out() -> None:
+    api = FakeApi()
+    api.put(PATH, marked(300))
+    async with following(api) as allocator:
+        api.fail_next = [500]
+        with pytest.raises(ApiError):
+            await allocator.allocate(LABELS)
+        assert await allocator.allocate(LABELS) == 300
+
+
+async def test_a_mark_on_what_is_in_use_is_removed() -> None:
+    api = FakeApi()
+    async with following(api) as allocator:
+        number = await allocator.allocate(LABELS)  # its endpoint is still being made
+        api.fail_next = [500]
+        api.put(PATH, marked(number))
+        await eventually(lambda: marks(api, number) == {"a": "b"})
+        api.put(PATH, marked(number + 1))
+        await asyncio.sleep(0.05)
+        assert HEARTBEAT_MARK in marks(api, number + 1), "nobody here uses that"
+
+
+async def test_an_identity_that_is_deleted_under_an_unfinished_endpoint_is_made_again() -> None:
+    api = FakeApi()
+    async with following(api) as allocator:
+        number = await allocator.allocate(LABELS)
+        api.remove(f"{PATH}/{number}")
+        await eventually(lambda: f"{PATH}/{number}" in api.objects)
+        assert await allocator.allocate(LABELS) == number
+
+
+async def test_hand_outs_count_as_use_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allocator_module, "IN_FLIGHT", 0.0)
+    api = FakeApi()
+    async with following(api) as allocator:
+        number = await allocator.allocate(LABELS)
+        api.remove(f"{PATH}/{number}")
+        await eventually(lambda: number not in allocator.known())
+        await asyncio.sleep(0.05)
+        assert f"{PATH}/{number}" not in api.objects
+
+
+async def test_a_number_that_others_took_is_given_up() -> None:
+    """Deleted, drawn by another node, and met when it is to be made again: ask again."""
+    api = FakeApi()
+    lost: list[int] = []
+    async with following(api) as allocator:
+        number = await allocator.allocate(LABELS)
+        allocator.in_use = lambda one: one == number
+        allocator.lost = lost.append
+        meta = {"name": str(number)}
+        api.remove(f"{PATH}/{number}")
+        api.put(PATH, {"metadata": meta, "security-labels": {"k8s:app": "thief"}})
+        await eventually(lambda: lost == [number])
+        again = await allocator.allocate(LABELS)
+        assert again != number
+        assert api.objects[f"{PATH}/{number}"]["security-labels"] == {"k8s:app": "thief"}
+        # The same, seen as one change (a new list after a lost watch).
+        allocator.in_use = lambda one: one == again
+        stolen = {"metadata": {"name": str(again)}, "security-labels": {"k8s:app": "thief"}}
+        api.put(PATH, stolen)
+        await eventually(lambda: lost == [number, again])
+
+
+async def test_objects_that_are_no_cluster_identity_serve_nobody() -> None:
+    async with serving(FakeApi()) as client:
+        allocator = Allocator(client)
+        for name in ("1", "0300", "70000", "web"):
+            meta = ObjectMeta(name=name)
+            allocator.observe(None, CiliumIdentity(metadata=meta, security_labels=LABELS))
+        assert allocator.known() == {}
+        assert await allocator.allocate(LABELS) >= MIN_CLUSTER_IDENTITY

@@ -29,6 +29,7 @@ class PoolAgainstModel(RuleBasedStateMachine):
         self.hosts = [a for a in self.network.hosts() if a != self.router]
         self.model: dict = {}
         self.cursor = self.network[1]
+        self.last: IPv4Address | None = None
 
     def expected(self):
         order = sorted(self.hosts, key=lambda a: (a < self.cursor, a))
@@ -44,6 +45,16 @@ class PoolAgainstModel(RuleBasedStateMachine):
         assert self.pool.allocate(owner) == expected
         self.model[expected] = owner
         self.cursor = expected + 1
+        self.last = expected
+
+    @precondition(lambda self: self.last is not None)
+    @rule()
+    def restart(self) -> None:
+        """A new pool with the same claims goes on where the old one was."""
+        self.pool = FamilyPool(self.network, self.router)
+        for address, owner in self.model.items():
+            self.pool.claim(address, owner)
+        self.pool.resume(self.last)
 
     @rule(owner=OWNERS, offset=st.integers(-2, 20))
     def claim(self, owner: str, offset: int) -> None:
@@ -81,6 +92,51 @@ def test_a_freed_address_comes_back_last() -> None:
     assert len(set(later)) == pool.capacity
 
 
+@pytest.mark.parametrize(
+    ("claimed", "last", "expected"),
+    [
+        ([], None, "192.0.2.2"),  # the first start of all
+        ([5, 9], None, "192.0.2.10"),  # the note was lost with the file
+        ([5, 9], "192.0.2.6", "192.0.2.7"),  # .6 was freed: it waits a whole round
+        ([5, 9], "192.0.2.8", "192.0.2.10"),
+        ([], "192.0.2.14", "192.0.2.2"),  # the last of the CIDR
+        ([5], "198.51.100.7", "192.0.2.6"),  # of a CIDR that this node had before
+        ([14], None, "192.0.2.2"),
+    ],
+)
+def test_a_restarted_pool_goes_on(claimed: list[int], last: str | None, expected: str) -> None:
+    pool = FamilyPool(IPv4Network("192.0.2.0/28"), IPv4Address("192.0.2.1"))
+    for offset in claimed:
+        pool.claim(pool.network[offset], f"owner{offset}")
+    pool.resume(IPv4Address(last) if last else None)
+    assert pool.allocate("next") == IPv4Address(expected)
+
+
+def test_addresses_outside_of_the_cidrs_are_held_too() -> None:
+    pool = NodePool(FamilyPool(IPv4Network("192.0.2.0/24"), IPv4Address("192.0.2.1")), None)
+    older, other_family, reserved = (
+        IPv4Address("198.51.100.7"),
+        IPv6Address("fd00::7"),
+        IPv4Address("192.0.2.255"),
+    )
+    for address in (other_family, reserved, older):
+        pool.claim(address, "a")
+        pool.claim(address, "a")
+        with pytest.raises(AddressTaken, match=f"{address} belongs to a, not to b"):
+            pool.claim(address, "b")
+    with pytest.raises(AddressTaken, match="192.0.2.1 belongs to router"):
+        pool.claim(IPv4Address("192.0.2.1"), "a")
+    assert pool.owners() == {"a"}
+    assert pool.v4
+    assert pool.v4.used == 0
+    assert set(pool.outside()) == {older, other_family}  # the CIDR's own route leads to .255
+    assert list(pool.dump()) == [IPv4Address("192.0.2.1"), reserved, older, other_family]
+    with pytest.raises(AddressTaken, match="a holds"):
+        pool.allocate("a")
+    pool.release("a")
+    assert (pool.owners(), pool.outside()) == (set(), [])
+
+
 def test_a_family_that_is_full_takes_nothing_of_the_other() -> None:
     v4 = FamilyPool(IPv4Network("192.0.2.0/24"), IPv4Address("192.0.2.1"))
     v6 = FamilyPool(IPv6Network("fd00::/126"), IPv6Address("fd00::1"))
@@ -101,8 +157,6 @@ def test_an_owner_has_one_address_of_each_family() -> None:
 def test_one_family_alone() -> None:
     pool = NodePool(None, FamilyPool(IPv6Network("fd00::/120"), IPv6Address("fd00::1")))
     assert pool.allocate("a") == (None, IPv6Address("fd00::2"))
-    with pytest.raises(AddressTaken, match="no IPv4"):
-        pool.claim(IPv4Address("192.0.2.2"), "a")
     with pytest.raises(ValueError):
         NodePool(None, None)
 
@@ -120,6 +174,14 @@ def test_one_family_alone() -> None:
 def test_the_router_stays(network: str, present: str | None, expected: str) -> None:
     held = ip_address(present) if present else None
     assert pick_router(ip_network(network), held) == ip_address(expected)
+
+
+def test_a_new_router_takes_no_running_pods_address() -> None:
+    network = IPv4Network("10.0.0.0/29")
+    pods = [network[1], network[2]]
+    assert pick_router(network, None, pods) == network[3]
+    assert pick_router(network, network[2], pods) == network[2]
+    assert pick_router(network, None, list(network)) == network[1]
 
 
 def test_a_cidr_too_small_is_named() -> None:

@@ -23,13 +23,13 @@ def endpoint(node: str, identity: int = 300) -> models.CiliumEndpoint:
 
 
 def test_remote_pod_goes_through_its_node() -> None:
-    rows = sources.of_endpoint(endpoint("172.30.0.12"), frozenset({"172.30.0.11"}))
+    rows = sources.of_endpoint(endpoint("172.30.0.12"), frozenset({ip_address("172.30.0.11")}))
     said = Metadata(Source.POD, 300, ip_address("172.30.0.12"), "2026-01-01T00:00:00Z")
     assert rows == {ip_network("10.0.1.2/32"): said, ip_network("fd00::2/128"): said}
 
 
 def test_own_pods_and_pods_without_identity_say_nothing() -> None:
-    own = frozenset({"172.30.0.11"})
+    own = frozenset({ip_address("172.30.0.11")})
     assert sources.of_endpoint(endpoint("172.30.0.11"), own) == {}
     assert sources.of_endpoint(endpoint("172.30.0.12", identity=0), own) == {}
 

@@ -47,6 +47,7 @@ async def test_pod_and_its_security_labels() -> None:
         watch = asyncio.create_task(watches.namespaces.run())
         assert await waiting == {
             "k8s:app": "web",
+            "k8s:io.cilium.k8s.named-ports": "http=80/TCP",
             "k8s:io.cilium.k8s.namespace.labels.team": "a",
             "k8s:io.cilium.k8s.policy.cluster": "kind",
             "k8s:io.cilium.k8s.policy.serviceaccount": "seller",
@@ -66,6 +67,30 @@ async def test_a_pod_that_went_or_was_replaced_is_gone() -> None:
         with pytest.raises(PodGone, match="shop/other"):
             await reader.get("shop", "other", "u1")
         assert (await reader.get("shop", "web", "")).uid == "u1"
+
+
+async def test_a_static_pod_is_known_by_the_runtimes_uid_too() -> None:
+    """The kubelet gives the runtime the uid of the file; the API server has its mirror's."""
+    api = FakeApi()
+    meta = {**POD["metadata"], "annotations": {"kubernetes.io/config.mirror": "hash"}}
+    api.put("/api/v1/namespaces/shop/pods", {**POD, "metadata": meta})
+    async with serving(api) as client:
+        watches = Watches.of(client, "node1")
+        reader = PodReader(client, watches.namespaces, LabelFilter(), "kind")
+        assert (await reader.get("shop", "web", "hash")).uid == "u1"
+        with pytest.raises(PodGone):
+            await reader.get("shop", "web", "other")
+
+
+async def test_an_address_that_is_none_does_not_hide_the_pod() -> None:
+    api = FakeApi()
+    status = {"podIPs": [{"ip": "010.0.0.1"}, {"ip": "fd00::1"}]}
+    api.put("/api/v1/namespaces/shop/pods", {**POD, "status": status})
+    async with serving(api) as client:
+        watches = Watches.of(client, "node1")
+        reader = PodReader(client, watches.namespaces, LabelFilter(), "kind")
+        found = await reader.get("shop", "web", "")
+        assert [str(address) for address in found.addresses] == ["fd00::1"]
 
 
 async def test_watches_are_narrow() -> None:

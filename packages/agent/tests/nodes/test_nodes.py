@@ -1,36 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""This node's CiliumNode, the others', and what the machine says of itself."""
+"""The other nodes' CiliumNodes, and what the machine says of itself."""
 
 from __future__ import annotations
 
-import asyncio
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
 
 import pytest
-from fake_api import FakeApi, serving
 
 from cilium_agent.errors import AgentError
-from cilium_agent.k8s.watches import Watches
+from cilium_agent.model import RemoteNode
 from cilium_agent.nodes.local import cgroup2_root
-from cilium_agent.nodes.own import PATH, OwnNode, pod_networks
-from cilium_agent.nodes.remote import remote_nodes, tunnel_rows
+from cilium_agent.nodes.own import pod_networks
+from cilium_agent.nodes.remote import remote_node, tunnel_rows
 from cilium_core.addresses import pack_address, pack_network
 from cilium_core.crds import models
+from cilium_core.errors import FieldError
 from cilium_core.layouts.datapath import IpcacheKey, TunnelInfo
-
-NODE: dict[str, Any] = {
-    "metadata": {"name": "node1", "uid": "u1", "labels": {"zone": "a"}},
-    "status": {
-        "addresses": [
-            {"type": "InternalIP", "address": "172.30.0.11"},
-            {"type": "Hostname", "address": "node1"},
-            {"type": "InternalIP", "address": "fd00:30::11"},
-        ],
-        "nodeInfo": {"bootID": "boot-1"},
-    },
-}
 
 
 def cilium_node(name: str, *cidrs: str, ip: str = "172.30.0.12") -> models.CiliumNode:
@@ -38,31 +24,6 @@ def cilium_node(name: str, *cidrs: str, ip: str = "172.30.0.12") -> models.Ciliu
     ipam = models.NodeIPAMSpec(pod_cidrs=list(cidrs))
     spec = models.CiliumNodeSpec(addresses=addresses, ipam=ipam)
     return models.CiliumNode(metadata=models.ObjectMeta(name=name), spec=spec)
-
-
-async def test_own_node_is_made_and_leaves_the_operators_share_alone() -> None:
-    api = FakeApi()
-    api.put("/api/v1/nodes", dict(NODE))
-    async with serving(api) as client:
-        watches = Watches.of(client, "node1")
-        task = asyncio.create_task(watches.node.run())
-        await asyncio.wait_for(watches.node.synced.wait(), 5)
-        own = OwnNode(client, "node1", watches.node, watches.ciliumnodes)
-        await own.publish()
-        item = api.objects[f"{PATH}/node1"]
-        assert item["metadata"]["ownerReferences"][0]["uid"] == "u1"
-        item["spec"]["ipam"] = {"podCIDRs": ["10.0.0.0/24"]}
-        api.fail_next = [500]
-        await own.publish((ip_address("10.0.0.1"), None))
-        task.cancel()
-    spec = api.objects[f"{PATH}/node1"]["spec"]
-    assert spec["ipam"] == {"podCIDRs": ["10.0.0.0/24"]}
-    assert spec["bootid"] == "boot-1"
-    assert [(entry["type"], entry["ip"]) for entry in spec["addresses"]] == [
-        ("InternalIP", "172.30.0.11"),
-        ("InternalIP", "fd00:30::11"),
-        ("CiliumInternalIP", "10.0.0.1"),
-    ]
 
 
 def test_pod_networks_wait_for_every_family_in_use() -> None:
@@ -74,25 +35,46 @@ def test_pod_networks_wait_for_every_family_in_use() -> None:
         None,
     )
     assert pod_networks([], ipv4=True, ipv6=False) is None
+    assert pod_networks(["10.0.0.1/24"], ipv4=True, ipv6=False) is None
+    assert pod_networks(["10.0.0.1/24", "10.0.4.0/24"], ipv4=True, ipv6=False) == (
+        ip_network("10.0.4.0/24"),
+        None,
+    )
+
+
+def views(*nodes: models.CiliumNode) -> list[RemoteNode]:
+    return [view for view in map(remote_node, nodes) if view is not None]
 
 
 def test_remote_nodes_are_those_that_can_be_reached() -> None:
-    listed = [
+    listed = views(
         cilium_node("node2", "10.0.1.0/24"),
-        cilium_node("node1", "10.0.0.0/24"),
         cilium_node("new"),
         cilium_node("lost", "10.0.9.0/24", ip=""),
+    )
+    assert [node.name for node in listed] == ["node2"]
+
+
+def test_what_cannot_be_used_is_left_out_and_named() -> None:
+    item = cilium_node("node2", "10.0.1.1/24", "fd00::100/120", "all", ip="fe80::1%eth0")
+    item.spec.addresses.append(models.NodeAddress(type="InternalIP", ip="172.30.0.12"))
+    problems: list[FieldError] = []
+    view = remote_node(item, problems)
+    assert view is not None
+    assert view.pod_cidrs == (ip_network("fd00::100/120"),)
+    assert str(view.tunnel) == "172.30.0.12"
+    assert [problem.field for problem in problems] == [
+        "spec.addresses[0].ip",
+        "spec.ipam.podCIDRs[0]",
+        "spec.ipam.podCIDRs[2]",
     ]
-    assert [node.name for node in remote_nodes(listed, "node1")] == ["node2"]
+    assert "host bits" in str(problems[1])
 
 
 def test_tunnel_rows_keep_their_numbers() -> None:
-    nodes = remote_nodes(
-        [
-            cilium_node("node2", "10.0.1.0/24", "fd00::100/120"),
-            cilium_node("node3", "10.0.2.0/24", ip="172.30.0.13"),
-        ],
-        "node1",
+    nodes = views(
+        cilium_node("node2", "10.0.1.0/24", "fd00::100/120"),
+        cilium_node("node3", "10.0.2.0/24", ip="172.30.0.13"),
     )
     old = IpcacheKey(*pack_network("10.9.9.0/24"))
     held = {old: TunnelInfo(pack_address("172.30.0.13"), 7)}

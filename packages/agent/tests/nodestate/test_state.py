@@ -24,6 +24,7 @@ from cilium_agent.nodestate.facts import (
     of_policy,
 )
 from cilium_agent.nodestate.state import Change, NodeState
+from cilium_core.policy.bits import Role, Use
 from cilium_core.policy.rules import (
     Direction,
     Operator,
@@ -161,7 +162,7 @@ def test_what_is_told_of_a_policy() -> None:
     known = Rule(Direction.INGRESS, False, peers("x"), ports, None, origin)
     anyone = Rule(Direction.EGRESS, True, None, frozenset(), None, origin)
     unknown = replace(known, peers=peers("y"))
-    fact = of_policy(3, 9, [known, anyone, unknown], {peers("x"): 130})
+    fact = of_policy(3, 9, [known, anyone, unknown], {Use(peers("x"), Role.ALLOW): 130})
     assert fact.key == (3, 9)
     assert fact.rules == (
         RuleFact(1, False, ((6, 80, 90), (17, 0, 65535)), ((2, 0b100),), origin),

@@ -10,7 +10,10 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
+from cilium_agent.api.status import not_available
+from cilium_agent.config import Settings
 from cilium_agent.k8s.objects import (
     Conditions,
     Meta,
@@ -21,8 +24,10 @@ from cilium_agent.k8s.objects import (
     SliceObject,
     SlicePort,
 )
+from cilium_agent.metrics.collector import Renderer
 from cilium_agent.services.balancer import Balancer
 from cilium_agent.services.listing import service_list
+from cilium_agent.state import AgentState
 from cilium_core.addresses import unpack_address
 from cilium_core.layouts.datapath import BackendKey, SlotKey
 
@@ -216,3 +221,37 @@ def test_one_change_among_thousands_of_services_does_not_hold_the_loop() -> None
     start = time.process_time()
     balancer.flush()
     assert time.process_time() - start < 0.01
+
+
+def test_session_affinity_is_refused_honestly() -> None:
+    maps = Maps()
+    balancer = maps.balancer()
+    sticky = service(1)
+    sticky.spec.session_affinity = "ClientIP"
+    headless = service(2)
+    headless.spec.session_affinity = "ClientIP"
+    headless.spec.cluster_ips = ["None"]
+    later = service(1)
+    later.spec.session_affinity = "ClientIP"
+    later.metadata.resource_version = "2"
+    with capture_logs() as logs:
+        balancer.observe_service(None, sticky)
+        balancer.observe_service(sticky, later)
+        balancer.observe_service(None, headless)
+    assert [entry["service"] for entry in logs if "sessionAffinity" in entry["event"]] == [
+        "shop/s1"
+    ], "once for each service"
+    assert balancer.not_available() == ["session affinity of 1 services (shop/s1)"]
+    for number in range(3, 7):
+        more = service(number)
+        more.spec.session_affinity = "ClientIP"
+        balancer.observe_service(None, more)
+    assert balancer.not_available() == [
+        "session affinity of 5 services (shop/s1 shop/s3 shop/s4 …)"
+    ]
+    state = AgentState(settings=Settings(node_name="node1"), features_not_available=("hubble",))
+    state.balancer = balancer
+    assert not_available(state) == ["hubble", *balancer.not_available()]
+    assert "session affinity of 5" in Renderer(state).render().decode()
+    balancer.observe_service(later, service(1))
+    assert "of 4 services" in balancer.not_available()[0]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
@@ -19,8 +20,16 @@ from cilium_agent.k8s.objects import (
     SliceObject,
     SlicePort,
 )
-from cilium_agent.services.desired import Frontend, resolve, service_key, unsupported_ports
-from cilium_core.layouts.datapath import ServiceFlag
+from cilium_agent.services.desired import (
+    Frontend,
+    problems_of_service,
+    problems_of_slice,
+    resolve,
+    service_key,
+    unsupported_ports,
+)
+from cilium_agent.services.tables import Compiler
+from cilium_core.layouts.datapath import BackendState, ServiceFlag
 
 READY = Conditions(ready=True, serving=True, terminating=False)
 STARTING = Conditions(ready=False, serving=False, terminating=False)
@@ -75,6 +84,42 @@ def backends(found: dict[Frontend, object], frontend: str = "10.96.0.5") -> list
 def test_conditions(endpoints: list[tuple[str, Conditions]], expected: list[str]) -> None:
     item = slice_of(*((address, conditions, "node1") for address, conditions in endpoints))
     assert backends(resolve(service(), [item], "node1")) == expected
+
+
+def test_backends_that_leave_say_so_while_they_are_all_there_is() -> None:
+    leaving = slice_of(("10.0.0.1", LEAVING, "node1"), ("10.0.0.2", LEFT, "node1"))
+    (resolved,) = resolve(service(), [leaving], "node1").values()
+    assert [(str(b.address), b.terminating) for b in resolved.backends] == [("10.0.0.1", True)]
+    # Another slice knows of the same one that it is there to stay.
+    serving = Conditions(ready=False, serving=True, terminating=False)
+    other = slice_of(("10.0.0.1", serving, "node1"))
+    for listed in ([leaving, other], [other, leaving]):
+        (resolved,) = resolve(service(), listed, "node1").values()
+        assert [b.terminating for b in resolved.backends] == [False]
+    frontend = Frontend(ip_address("10.96.0.5"), 80, 6)
+    compiler = Compiler()
+    (first,) = compiler.compile(resolve(service(), [leaving], "node1")).backends.values()
+    assert BackendState(first.state) is BackendState.TERMINATING
+    ready = slice_of(("10.0.0.1", READY, "node1"))
+    (again,) = compiler.compile(
+        {frontend: resolve(service(), [ready], "node1")[frontend]}
+    ).backends.values()
+    assert again == replace(first, state=int(BackendState.ACTIVE))
+
+
+def test_text_that_is_no_address_is_left_out_and_named() -> None:
+    odd = service(cluster_ips=["10.96.0.5", "010.96.0.6"])
+    item = slice_of(("10.0.0.1", READY, "node1"), ("10.0.0.999", READY, "node1"))
+    found = resolve(odd, [item], "node1")
+    assert list(found) == [Frontend(ip_address("10.96.0.5"), 80, 6)]
+    assert backends(found) == ["10.0.0.1:8080"]
+    assert [str(p) for p in problems_of_service(odd)] == [
+        "spec.clusterIPs: '010.96.0.6' is not an address"
+    ]
+    assert [p.field for p in problems_of_slice(item)] == ["endpoints[1].addresses"]
+    names = slice_of(("web.example", READY, "node1"))
+    names.address_type = "FQDN"
+    assert problems_of_slice(names) == []
 
 
 def test_ports_go_by_name() -> None:

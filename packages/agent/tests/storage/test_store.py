@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from cilium_agent.model import Endpoint, EndpointState
+from cilium_agent.storage.rows import Given
 from cilium_agent.storage.store import EndpointStore
 
 ENDPOINT = Endpoint(
@@ -48,7 +49,6 @@ async def test_endpoints_come_back_as_they_were(tmp_path: Path, endpoint: Endpoi
     await store.close()
     again = await EndpointStore.open(tmp_path / "state" / "e.db")
     assert await again.load() == [endpoint]
-    assert not again.was_corrupt
     await again.close()
 
 
@@ -94,27 +94,108 @@ def _bad_address(path: Path) -> None:
         db.execute("update endpoints set ipv4 = 'no address'")
 
 
+def _cut_short(path: Path) -> None:
+    asyncio.run(_write(path))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _bad_note(path: Path) -> None:
+    asyncio.run(_write(path))
+    with sqlite3.connect(path) as db:
+        db.execute("insert into last_given values ('ipv4', 'no address')")
+
+
 async def _write(path: Path) -> None:
     store = await EndpointStore.open(path)
     await store.put(ENDPOINT)
     await store.close()
 
 
-@pytest.mark.parametrize("spoil", [_garbage, _old_layout, _bad_address])
+@pytest.mark.parametrize("spoil", [_garbage, _old_layout, _bad_address, _cut_short, _bad_note])
 def test_an_unreadable_file_is_moved_aside(tmp_path: Path, spoil) -> None:
     path = tmp_path / "e.db"
     spoil(path)
 
     async def check() -> None:
         store = await EndpointStore.open(path)
-        assert store.was_corrupt
         assert await store.load() == []
         await store.put(ENDPOINT)
         await store.close()
         again = await EndpointStore.open(path)
-        assert not again.was_corrupt
         assert await again.load() == [ENDPOINT]
         await again.close()
 
     asyncio.run(check())
     assert (tmp_path / "e.db.corrupt-1").stat().st_size > 0
+
+
+def _nothing(_path: Path) -> None:
+    return None
+
+
+def _empty(path: Path) -> None:
+    path.touch()
+
+
+def _only_the_log(path: Path) -> None:
+    asyncio.run(_write(path))
+    path.with_name("e.db-wal").write_bytes(b"\x37\x7f\x06\x82" * 1000)
+    path.unlink()
+
+
+def _of_another_table(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute("create table something (id integer)")
+
+
+@pytest.mark.parametrize("leave", [_nothing, _empty, _only_the_log, _of_another_table])
+def test_a_file_without_rows_is_one_that_can_be_used(tmp_path: Path, leave) -> None:
+    path = tmp_path / "e.db"
+    leave(path)
+
+    async def check() -> None:
+        store = await EndpointStore.open(path)
+        assert await store.load() == []
+        assert await store.last_given() == Given()
+        await store.put(ENDPOINT)
+        await store.close()
+        again = await EndpointStore.open(path)
+        assert await again.load() == [ENDPOINT]
+        await again.close()
+
+    asyncio.run(check())
+    assert not (tmp_path / "e.db.corrupt-1").exists()
+
+
+def test_a_file_of_before_the_note_keeps_its_rows(tmp_path: Path) -> None:
+    path = tmp_path / "e.db"
+    asyncio.run(_write(path))
+    with sqlite3.connect(path) as db:
+        db.execute("drop table last_given")
+
+    async def check() -> None:
+        store = await EndpointStore.open(path)
+        assert await store.load() == [ENDPOINT]
+        assert await store.last_given() == Given()
+        await store.close()
+
+    asyncio.run(check())
+
+
+async def test_what_was_given_last_outlives_its_row(tmp_path: Path) -> None:
+    store = await EndpointStore.open(tmp_path / "e.db")
+    first = replace(ENDPOINT, state=EndpointState.CREATING)
+    last = replace(
+        first, host_interface="lxc2", endpoint_id=8, ipv4=IPv4Address("10.0.0.8"), ipv6=None
+    )
+    await store.put(first)
+    await store.put(last)
+    await store.put(replace(first, state=EndpointState.READY))
+    await store.put(replace(first, state=EndpointState.DISCONNECTING))
+    for name in (first.host_interface, last.host_interface):
+        await store.delete(name)
+    await store.close()
+    again = await EndpointStore.open(tmp_path / "e.db")
+    assert await again.load() == []
+    assert await again.last_given() == Given(8, IPv4Address("10.0.0.8"), IPv6Address("fd00::7"))
+    await again.close()

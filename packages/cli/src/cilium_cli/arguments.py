@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from cilium_cli.durations import parse_duration
 from cilium_cli.errors import CliError
+from cilium_cli.policy import arguments as policy
 
 _STATUS_EXAMPLES = """examples:
   cilium status
@@ -207,6 +208,9 @@ def build() -> Parser:
         [cluster],
     )
     version.add_argument("--client", action="store_true", help="ask no cluster")
+    policy.add(
+        command("policy", "Check network policies, with or without a cluster.", policy.EXAMPLES, [])
+    )
     return parser
 
 

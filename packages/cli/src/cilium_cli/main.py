@@ -114,12 +114,34 @@ def _version(given: Namespace) -> None:
         print(versions.running_text(lambda: _access(given), given.namespace))
 
 
+def _policy_validate(given: Namespace) -> None:
+    from cilium_cli.policy.validate import run_validate
+
+    sys.exit(run_validate(given.files, json=given.output == "json"))
+
+
+def _policy_trace(given: Namespace) -> None:
+    from cilium_cli.policy.trace import probe_of, run_probes, run_trace
+
+    probe = probe_of(
+        given.source, given.target, given.port, given.protocol, given.icmp_type, given.request
+    )
+    if given.probes:
+        if probe:
+            raise CliError("--probes: not beside --from, --to and what belongs to them")
+        json = given.output == "json"
+        sys.exit(run_probes(given.files, given.probes, given.cluster_name, json))
+    sys.exit(run_trace(given.files, probe, given.cluster_name, json=given.output == "json"))
+
+
 COMMANDS = {
     "status": _status,
     "install": _install,
     "upgrade": _upgrade,
     "uninstall": _uninstall,
     "version": _version,
+    "policy validate": _policy_validate,
+    "policy trace": _policy_trace,
 }
 
 

@@ -61,6 +61,13 @@ def test_pods(phase: str, reason: str, errors: list[str], warnings: list[str]) -
     assert status.image_count == {"cilium": {"i": 1}}
 
 
+def test_containers_of_one_image_count_once_a_pod() -> None:
+    status = Status()
+    two = [msgspec.convert(pod(name, "a=b", {"c": "i", "d": "i"}), Pod) for name in ("p", "q")]
+    add_pods(status, "cilium", two)
+    assert status.image_count == {"cilium": {"i": 2}}
+
+
 DIGEST = "sha256:" + "a" * 64
 
 

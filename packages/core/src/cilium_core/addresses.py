@@ -16,12 +16,27 @@ from ipaddress import (
     ip_network,
 )
 
+from cilium_core.errors import FieldError
+
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 V4_MAPPED_PREFIX = bytes(10) + b"\xff\xff"
 V4_MAPPED_BITS = 96
 UNSPECIFIED = bytes(16)
+
+
+def parse_address(field: str, text: str) -> Address:
+    """Return the address written as `text`. FieldError (naming `field`) for anything else.
+
+    An address with a zone (`fe80::1%eth0`) means nothing to other nodes and is an error.
+    """
+    try:
+        if "%" not in text:
+            return ip_address(text.strip())
+    except ValueError:
+        pass
+    raise FieldError(field, f"{text.strip()!r} is not an address")
 
 
 def pack_address(address: Address | str) -> bytes:

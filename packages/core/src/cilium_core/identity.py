@@ -12,6 +12,8 @@ from enum import IntEnum
 MIN_CLUSTER_IDENTITY = 256
 MAX_CLUSTER_IDENTITY = 65535
 LOCAL_SCOPE = 1 << 24
+# Annotation of a CiliumIdentity that the operator saw unused and will delete; its value is when.
+HEARTBEAT_MARK = "io.cilium.heartbeat"
 
 
 class Reserved(IntEnum):

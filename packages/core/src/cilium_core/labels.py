@@ -9,17 +9,19 @@ Pure.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from cilium_core.errors import FieldError
 
 LabelSet = dict[str, str]
+NamedPort = tuple[str, int, str]  # name, number, protocol as Kubernetes writes it
 
 NAMESPACE = "io.kubernetes.pod.namespace"
 NAMESPACE_LABELS = "io.cilium.k8s.namespace.labels"
 CLUSTER = "io.cilium.k8s.policy.cluster"
 SERVICE_ACCOUNT = "io.cilium.k8s.policy.serviceaccount"
+NAMED_PORTS = "io.cilium.k8s.named-ports"
 
 DEFAULT_FILTER = (
     "reserved:.*",
@@ -28,6 +30,7 @@ DEFAULT_FILTER = (
     "k8s:app\\.kubernetes\\.io",
     "k8s:io\\.cilium\\.k8s\\.policy\\.cluster",
     "k8s:io\\.cilium\\.k8s\\.policy\\.serviceaccount",
+    "k8s:io\\.cilium\\.k8s\\.named-ports",
     "!io\\.kubernetes",
     "!kubernetes\\.io",
     "!.*beta\\.kubernetes\\.io",
@@ -102,12 +105,25 @@ def pod_labels(
     namespace_labels: Mapping[str, str],
     service_account: str,
     cluster: str,
+    named_ports: Iterable[NamedPort] = (),
 ) -> LabelSet:
-    """Return all security labels of a pod before filtering, keys as `k8s:<key>`."""
+    """Return all security labels of a pod before filtering, keys as `k8s:<key>`.
+
+    A pod that names container ports carries them in a label, so that policies of others which use
+    a port's name need to know identities only.
+    """
     labels = {f"k8s:{key}": value for key, value in pod.items()}
     for key, value in namespace_labels.items():
         labels[f"k8s:{NAMESPACE_LABELS}.{key}"] = value
     labels[f"k8s:{NAMESPACE}"] = namespace
     labels[f"k8s:{CLUSTER}"] = cluster
     labels[f"k8s:{SERVICE_ACCOUNT}"] = service_account or "default"
+    ports = write_named_ports(named_ports)
+    if ports:
+        labels[f"k8s:{NAMED_PORTS}"] = ports
     return labels
+
+
+def write_named_ports(ports: Iterable[NamedPort]) -> str:
+    """Return the value of the named-ports label, `dns=53/UDP,http=8080/TCP`; sorted."""
+    return ",".join(sorted({f"{name}={number}/{protocol}" for name, number, protocol in ports}))

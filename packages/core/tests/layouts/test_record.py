@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cilium_core.layouts import datapath
+from cilium_core.layouts import datapath, events, policy
 from cilium_core.layouts.record import U8, U32, Be16, Record, record
 
 
@@ -50,6 +50,26 @@ def test_hidden_padding_is_refused():
 def test_a_value_too_large_is_refused():
     with pytest.raises(Exception, match="255|ubyte"):
         Sample(256, 0, 0, 0).pack()
+
+
+def test_many_rows_are_packed_without_objects():
+    rows = [(0, 0, 0), (2**32 - 1, 7, 2**64 - 1)]
+    packed = policy.BitsInfo.pack_rows(rows)
+    assert packed == b"".join(policy.BitsInfo(*row).pack() for row in rows)
+    assert list(policy.BitsInfo.unpack_rows(packed)) == rows
+    with pytest.raises(TypeError, match="Sample has members in network order"):
+        Sample.pack_rows([(1, 0, 80, 2)])
+
+
+def test_a_rings_elements_have_no_size():
+    sizes = {spec.name: (spec.key_size, spec.value_size) for spec in datapath.ALL_MAPS}
+    assert sizes["cilium_events_v1"] == (0, 0)
+    assert sizes["cilium_ct_v1"] == (40, 64)
+    assert sizes["cilium_policy_rows_v1"] == (12, 136)
+
+
+def test_events_are_of_one_size():
+    assert events.Event.SIZE == 128
 
 
 def test_map_names_are_unique_and_versioned():

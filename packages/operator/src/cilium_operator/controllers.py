@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 import structlog
 
+from cilium_operator import policies
 from cilium_operator.cluster import Cluster
 from cilium_operator.config import Settings
 from cilium_operator.errors import ApiError
@@ -60,6 +61,7 @@ class Controllers:
         self._ipam_queue = WorkQueue("ipam", metrics)
         self._taint_queue = WorkQueue("node-taint", metrics)
         self._node_queue = WorkQueue("node-gc", metrics)
+        self._policy_queue = WorkQueue("policy-validation", metrics)
         metrics.ipam(
             lambda: len(cluster.names("cilium_nodes")),
             lambda: len(self._ipam.failing),
@@ -68,6 +70,9 @@ class Controllers:
 
     async def changed(self, index: str, body: Mapping[str, Any]) -> None:
         """Note that an object changed. Handlers of kopf await this."""
+        if index == "policies":
+            self._policy_queue.add(policies.key_of(body))
+            return
         name: str = body["metadata"]["name"]
         if index == "agents":
             node = (body.get("spec") or {}).get("nodeName")
@@ -90,6 +95,7 @@ class Controllers:
             self._run_ipam(),
             self._after_sync(lambda: self._taint_queue.run(self._sync_taint)),
             self._after_sync(lambda: self._node_queue.run(self._sync_node)),
+            self._policy_queue.run(lambda key: policies.sync(self._client, key)),
             self._every("identity-gc", settings.identity_gc_interval, self._identities.run),
             self._every("endpoint-gc", settings.endpoint_gc_interval, self._collect_endpoints),
             self._every("nodes-gc", settings.node_gc_interval, self._compare),

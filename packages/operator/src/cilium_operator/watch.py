@@ -33,6 +33,10 @@ NODES = ("", "v1", "nodes")
 PODS = ("", "v1", "pods")
 CILIUM_NODES = ("cilium.io", "v2", "ciliumnodes")
 SERVICE_CIDRS = ("networking.k8s.io", "v1", "servicecidrs")
+POLICIES = (
+    ("cilium.io", "v2", "ciliumnetworkpolicies"),
+    ("cilium.io", "v2", "ciliumclusterwidenetworkpolicies"),
+)
 RESOURCES = {
     "nodes": NODES,
     "agents": PODS,
@@ -71,6 +75,8 @@ def registry(access: Access, cluster: Cluster, changed: Changed) -> kopf.Operato
 
     for index, resource in RESOURCES.items():
         _notify(handlers, index, resource, cluster, changed)
+    for resource in POLICIES:
+        _notify_policy(handlers, resource, changed)
     return handlers
 
 
@@ -85,6 +91,15 @@ def _notify(
     async def notify(body: Any, **kwargs: Any) -> None:
         cluster.attach({name: kwargs[name] for name in RESOURCES})
         await changed(index, body)
+
+
+def _notify_policy(
+    handlers: kopf.OperatorRegistry, resource: tuple[str, str, str], changed: Changed
+) -> None:
+    @kopf.on.event(*resource, id=f"{resource[2]}-changed", registry=handlers)
+    async def notify(body: Any, type: str | None, **_: Any) -> None:
+        if type != "DELETED":
+            await changed("policies", body)
 
 
 def settings_for(settings: Settings) -> kopf.OperatorSettings:

@@ -71,6 +71,11 @@ def test_unused_identities_and_endpoints_without_pod_go(
     eventually(lambda: established(plane, "ciliumendpoints"))
     eventually(lambda: established(plane, "ciliumidentities"))
     make_pod(plane, "alive")
+    make_pod(plane, "ended")
+    make_endpoint(plane, "ended", 4001)
+    body = {"status": {"phase": "Succeeded"}}
+    merge = "application/merge-patch+json"
+    plane.request("PATCH", "/api/v1/namespaces/default/pods/ended/status", body, merge)
     make_endpoint(plane, "alive", 4001)
     make_endpoint(plane, "orphan", 4002)
     for number in (4001, 4002):
@@ -78,6 +83,7 @@ def test_unused_identities_and_endpoints_without_pod_go(
         make(plane, f"{CILIUM}/ciliumidentities", "CiliumIdentity", str(number), **labels)
     endpoints = f"{CILIUM}/namespaces/default/ciliumendpoints"
     eventually(lambda: plane.request("GET", f"{endpoints}/orphan") is None)
+    eventually(lambda: plane.request("GET", f"{endpoints}/ended") is None)
 
     def mark(number: int) -> Any:
         found = plane.request("GET", f"{CILIUM}/ciliumidentities/{number}")
@@ -88,6 +94,25 @@ def test_unused_identities_and_endpoints_without_pod_go(
     assert plane.request("GET", f"{CILIUM}/ciliumidentities/4001") is not None
     assert mark(4001) is None
     assert plane.request("GET", f"{endpoints}/alive") is not None
+
+
+def test_text_that_is_no_address_is_refused(plane: Any, operator: Any) -> None:
+    operator.start()
+    eventually(lambda: established(plane, "ciliumnodes"))
+    eventually(lambda: established(plane, "ciliumendpoints"))
+    for spec in (
+        {"ipam": {"podCIDRs": ["10.0.0.0/33"]}},
+        {"addresses": [{"type": "InternalIP", "ip": "node1"}]},
+    ):
+        with pytest.raises(AssertionError, match="should match"):
+            make(plane, f"{CILIUM}/ciliumnodes", "CiliumNode", "odd", spec=spec)
+    path = f"{CILIUM}/namespaces/default/ciliumendpoints"
+    bad = {"networking": {"addressing": [{"ipv4": "10.0.0.256"}], "node": "172.30.0.11"}}
+    with pytest.raises(AssertionError, match="should match"):
+        make(plane, path, "CiliumEndpoint", "odd", status=bad)
+    good = {"networking": {"addressing": [{"ipv4": "10.0.0.5"}], "node": ""}}
+    make(plane, path, "CiliumEndpoint", "good", status=good)
+    plane.request("DELETE", f"{path}/good")
 
 
 def test_exhaustion_is_shown_and_ends_when_a_node_goes(

@@ -6,7 +6,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from cilium_core.crds.models import ObjectMeta
-from cilium_operator.gc.identities import MARK, Action, Heartbeats, Times, decide, stamp
+from cilium_core.identity import HEARTBEAT_MARK
+from cilium_operator.gc.identities import Action, Heartbeats, Times, decide, stamp
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 TIMEOUT = 1800.0
@@ -18,7 +19,7 @@ def at(seconds: float) -> Times:
 
 
 def identity(mark: str | None = None) -> ObjectMeta:
-    return ObjectMeta(name="300", annotations={} if mark is None else {MARK: mark})
+    return ObjectMeta(name="300", annotations={} if mark is None else {HEARTBEAT_MARK: mark})
 
 
 def judge(beats: Heartbeats, seconds: float, used: bool = False, mark: str | None = None) -> Action:

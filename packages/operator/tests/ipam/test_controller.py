@@ -166,6 +166,30 @@ async def test_the_cidrs_are_kept_while_the_node_exists() -> None:
     assert store.objects["a"].pod_cidrs == ("10.0.0.0/24", "fd00::/120")
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_an_object_that_its_agent_makes_again_keeps_its_cidrs(restarted: bool) -> None:
+    """The agent writes the CIDRs that it uses into the new object, in any order."""
+    store = fake.FakeStore()
+    ours = controller(store)
+    await ours.sync("a", store.make("a"), True)
+    await ours.sync("b", store.make("b"), True)
+    held = store.objects["b"].pod_cidrs
+    store.remove("b")
+    if restarted:
+        ours = controller(store)
+    else:
+        await ours.sync("b", None, True)
+    again = store.make("b", tuple(reversed(held)))
+    await ours.sync("c", store.make("c"), True)  # may be looked at before b
+    await ours.sync("b", again, True)
+    if not restarted:
+        assert store.objects["b"].pod_cidrs == tuple(reversed(held))
+        assert store.objects["b"].error == ""
+        return
+    # A new operator that gave b's CIDRs away before b was back says so and gives b no other.
+    assert "belongs to node c" in store.objects["b"].error
+
+
 async def test_an_entry_that_is_no_cidr_is_named_and_nothing_given() -> None:
     store = fake.FakeStore()
     ours = controller(store)

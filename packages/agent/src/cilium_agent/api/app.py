@@ -8,8 +8,10 @@ from typing import Any
 
 from fastapi import FastAPI, Header, HTTPException
 
-from cilium_agent.api import dumps, views
+from cilium_agent.api import dumps, policies, rules, views
 from cilium_agent.api.status import status
+from cilium_agent.datapath.endpoints import enforced_by
+from cilium_agent.datapath.policy import KernelPolicy
 from cilium_agent.datapath.store import MapStore
 from cilium_agent.services.listing import service_list
 from cilium_agent.state import VERSION, AgentState
@@ -21,6 +23,7 @@ def build(state: AgentState) -> FastAPI:
     _add_status(app, state)
     _add_objects(app, state)
     _add_identities(app, state)
+    _add_policies(app, state)
     _add_services(app, state)
     _add_maps(app, state)
     return app
@@ -59,13 +62,16 @@ def _add_status(app: FastAPI, state: AgentState) -> None:
 def _add_objects(app: FastAPI, state: AgentState) -> None:
     @app.get("/v1/endpoint")
     async def endpoints() -> list[dict[str, Any]]:
-        return [views.endpoint(item) for item in state.endpoint_list()]
+        return [
+            views.endpoint(item, policies.enforcement(state, item.endpoint_id))
+            for item in state.endpoint_list()
+        ]
 
     @app.get("/v1/endpoint/{wanted}")
     async def endpoint(wanted: str) -> dict[str, Any]:
         for item in state.endpoint_list():
             if views.matches(item, wanted):
-                return views.endpoint(item)
+                return views.endpoint(item, policies.enforcement(state, item.endpoint_id))
         raise HTTPException(404, f"no endpoint {wanted}")
 
 
@@ -91,6 +97,16 @@ def _add_identities(app: FastAPI, state: AgentState) -> None:
         return views.addresses(state)
 
 
+def _add_policies(app: FastAPI, state: AgentState) -> None:
+    @app.get("/v1/policy")
+    async def policy() -> dict[str, Any]:
+        return policies.policies(state)
+
+    @app.get("/v1/policy/selectors")
+    async def policy_selectors() -> list[dict[str, Any]]:
+        return policies.selectors(state)
+
+
 def _add_services(app: FastAPI, state: AgentState) -> None:
     @app.get("/v1/service")
     async def services() -> list[dict[str, Any]]:
@@ -110,6 +126,29 @@ def _add_maps(app: FastAPI, state: AgentState) -> None:
         if state.store is None:
             raise HTTPException(503, "the maps are not open yet")
         return state.store
+
+    @app.get("/v1/bpf/policy")
+    async def policy_rows(endpoint: int | None = None) -> list[dict[str, Any]]:
+        """Return what each endpoint enforces, as the kernel's tables say (ours, not upstream's)."""
+        store = opened()
+        tables = (await asyncio.to_thread(KernelPolicy, store)).tables
+        labels = {
+            entry["identity"]["id"]: entry["identity"]["labels"]
+            for entry in views.identities(state)
+        }
+        held = enforced_by(store)
+        if endpoint is not None and endpoint not in held:
+            raise HTTPException(404, f"no endpoint {endpoint}")
+        return [
+            {
+                "endpoint": number,
+                "policy": held[number].policy,
+                "revision": held[number].revision,
+                "entries": rules.policy_entries(tables, held[number].policy, labels),
+            }
+            for number in sorted(held)
+            if endpoint in (None, number)
+        ]
 
     @app.get("/v1/map")
     async def maps() -> dict[str, Any]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from cilium_agent.api.connections import connection_text, state_text
 from cilium_agent.datapath.maps import PinnedMap
 from cilium_agent.datapath.store import MapStore
 from cilium_agent.services.listing import protocol_name
 from cilium_core.addresses import UNSPECIFIED, unpack_address, unpack_network
 from cilium_core.layouts import datapath as layouts
+from cilium_core.layouts import policy as policy_layouts
 from cilium_core.layouts.datapath import EndpointFlag
 
 Entry = dict[str, str]
@@ -43,7 +45,8 @@ def _maps(store: MapStore) -> dict[str, PinnedMap[Any, Any]]:
         store.slots,
         store.backends,
     )
-    return {table.kernel.spec.name: table.kernel for table in tables}
+    kernels = [*(table.kernel for table in tables), store.connections]
+    return {kernel.spec.name: kernel for kernel in kernels}
 
 
 def _address(raw: bytes) -> str:
@@ -61,7 +64,8 @@ def _endpoint(info: layouts.EndpointInfo) -> str:
         return "(localhost)"
     return (
         f"id={info.endpoint_id} sec_id={info.identity} flags=0x{info.flags:04X} "
-        f"ifindex={info.ifindex} mac={info.mac.hex(':')} nodemac={info.node_mac.hex(':')}"
+        f"ifindex={info.ifindex} mac={info.mac.hex(':')} nodemac={info.node_mac.hex(':')} "
+        f"policy={info.policy} revision={info.revision}"
     )
 
 
@@ -89,4 +93,5 @@ _TEXTS: dict[str, tuple[Callable[[Any], str], Callable[[Any], str]]] = {
         lambda key: str(key.backend_id),
         lambda info: _at(info.addr, info.port, info.proto),
     ),
+    policy_layouts.CONNECTIONS.name: (connection_text, state_text),
 }

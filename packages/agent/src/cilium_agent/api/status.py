@@ -61,8 +61,14 @@ def status(state: AgentState, *, brief: bool = False) -> dict[str, Any]:
         "auth-certificate-provider": _OFF,
         "bpf-maps": {"maps": [{"name": spec.name, "size": spec.max_entries} for spec in ALL_MAPS]},
         "client-id": 0,
-        "features-not-available": list(state.features_not_available),
+        "features-not-available": not_available(state),
     }
+
+
+def not_available(state: AgentState) -> list[str]:
+    """Return what is asked for, by the values or by a Service, and not there yet."""
+    asked = state.balancer.not_available() if state.balancer is not None else []
+    return [*state.features_not_available, *asked]
 
 
 def cilium(state: AgentState) -> dict[str, str]:
@@ -91,11 +97,21 @@ def kubernetes(state: AgentState) -> dict[str, Any]:
 
 
 def controllers(state: AgentState) -> list[dict[str, Any]]:
-    """Return the agent's repeated jobs and how they fare."""
-    return [
-        {"name": name, "status": _outcome(outcome)}
-        for name, outcome in sorted(state.controllers.items())
-    ]
+    """Return the agent's repeated jobs and how they fare, and watches with objects not taken in."""
+    listed = {name: _outcome(outcome) for name, outcome in state.controllers.items()}
+    for scope, informer in state.informers.items():
+        if informer.faulty:
+            (namespace, name), error = next(iter(informer.faulty.items()))
+            outcome = Outcome(
+                successes=informer.events.total(),
+                failures=informer.faults.total(),
+                consecutive_failures=len(informer.faulty),
+                last_success=informer.last_event,
+                last_failure=informer.last_event,
+                last_error=f"{'/'.join(filter(None, (namespace, name)))} not taken in: {error}",
+            )
+            listed[f"watch-{scope}"] = _outcome(outcome)
+    return [{"name": name, "status": outcome} for name, outcome in sorted(listed.items())]
 
 
 def _outcome(outcome: Outcome) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from cilium_agent.k8s.objects import NodeObject
 from cilium_agent.model import Endpoint, RemoteNode
-from cilium_agent.nodes.own import INTERNAL_IP
+from cilium_agent.nodes.fields import INTERNAL_IP
 from cilium_agent.state import AgentState
 from cilium_core.addresses import UNSPECIFIED, unpack_address
 from cilium_core.identity import Reserved
@@ -20,10 +20,9 @@ def label_list(labels: LabelSet) -> list[str]:
     return [f"{key}={value}" if value else key for key, value in sorted(labels.items())]
 
 
-def endpoint(item: Endpoint) -> dict[str, Any]:
-    """Return one endpoint."""
+def endpoint(item: Endpoint, policy: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one endpoint; `policy` is its enforcement (see `policies`)."""
     labels = label_list(item.labels)
-    disabled = {"policy-enabled": "none", "policy-revision": 0}
     return {
         "id": item.endpoint_id,
         "spec": {"label-configuration": {}, "options": {}},
@@ -51,7 +50,7 @@ def endpoint(item: Endpoint) -> dict[str, Any]:
                 "interface-name": item.host_interface,
                 "mac": _mac(item.mac),
             },
-            "policy": {"realized": disabled, "spec": disabled},
+            "policy": dict(policy),
         },
     }
 

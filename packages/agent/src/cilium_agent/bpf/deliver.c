@@ -1,31 +1,51 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Last stage: to a pod of this node, to this node's stack, or to the node that has the address. */
 
-static __always_inline int forwarded(struct __sk_buff *skb, const struct packet *pkt)
+static __always_inline int forwarded(struct __sk_buff *skb, const struct packet *pkt, u8 observed)
 {
+	trace(skb, pkt, observed, 0);
 	count(REASON_FORWARDED, direction_of(pkt), skb->len);
 	return TC_ACT_OK;
 }
 
-static __always_inline int to_local(
-	struct __sk_buff *skb, const struct packet *pkt, const struct endpoint_info *endpoint)
+/* Behind both policies, which judge backends: an answer through a service comes from the service's
+ * address, and a pod that reaches itself through one sees the service as the client. */
+static __always_inline int show_service(struct __sk_buff *skb, struct packet *pkt)
+{
+	struct translation_info *known;
+
+	if (pkt->hairpin)
+		return rewrite(skb, pkt, SIDE_SOURCE, &pkt->frontend, pkt->tuple.sport);
+	if (!pkt->reverse)
+		return 0;
+	known = translations.lookup(&pkt->tuple);
+	if (!known || !(known->flags & TRANSLATION_SOURCE))
+		return 0;
+	return rewrite(skb, pkt, SIDE_SOURCE, &known->addr, known->port);
+}
+
+static __always_inline int to_local(struct __sk_buff *skb, struct packet *pkt)
 {
 	int reason;
 
-	if (endpoint->flags & ENDPOINT_HOST) {
+	if (pkt->target.flags & ENDPOINT_HOST) {
 		/* Frames from the overlay carry no MAC of ours, which the stack would not accept.
 		 */
 		if (pkt->origin == ORIGIN_OVERLAY)
 			bpf_skb_change_type(skb, PACKET_HOST);
-		return forwarded(skb, pkt);
+		return forwarded(skb, pkt, OBSERVE_TO_HOST);
 	}
-	reason = route_to(skb, pkt, endpoint);
+	reason = route_to(skb, pkt, &pkt->target);
 	if (reason)
-		return drop(skb, reason, direction_of(pkt));
+		return drop(skb, pkt, reason, direction_of(pkt));
+	trace(skb, pkt, OBSERVE_TO_ENDPOINT, pkt->target.ifindex);
+	reason = show_service(skb, pkt);
+	if (reason)
+		return drop(skb, pkt, reason, direction_of(pkt));
 	count(REASON_FORWARDED, direction_of(pkt), skb->len);
 	/* Only ingress hooks may hop straight into the pod's namespace. */
-	return pkt->origin == ORIGIN_HOST ? bpf_redirect(endpoint->ifindex, 0)
-					  : bpf_redirect_peer(endpoint->ifindex, 0);
+	return pkt->origin == ORIGIN_HOST ? bpf_redirect(pkt->target.ifindex, 0)
+					  : bpf_redirect_peer(pkt->target.ifindex, 0);
 }
 
 /* Multicast, and the link's own addresses: never behind a node. */
@@ -41,26 +61,22 @@ static __always_inline bool is_link_scope(const struct packet *pkt)
 int deliver(struct __sk_buff *skb)
 {
 	struct packet *pkt = packet_scratch();
-	struct endpoint_info *endpoint;
-	struct addr *node;
+	const struct addr *node;
 
 	if (!pkt)
 		return TC_ACT_SHOT;
-	if (!pkt->elsewhere) {
-		endpoint = endpoints.lookup((struct endpoint_key *)&pkt->tuple.daddr);
-		if (endpoint)
-			return to_local(skb, pkt, endpoint);
-	}
+	if (pkt->local)
+		return to_local(skb, pkt);
 	/* What another node sends here is for here: no transit, and no loop between two nodes that
 	 * both believe the other has an address. */
 	if (pkt->origin == ORIGIN_OVERLAY)
-		return drop(skb, DROP_UNROUTABLE, DIRECTION_INGRESS);
-	node = find_tunnel(&pkt->tuple.daddr);
+		return drop(skb, pkt, DROP_UNROUTABLE, DIRECTION_INGRESS);
+	node = find_tunnel(pkt);
 	if (node)
 		return send_to_node(skb, pkt, node);
 	/* The stack has routed to cilium_host because it took the address for a pod's: it would
 	 * come back for ever. From a pod, the rest is the world's and the stack's business. */
 	if (pkt->origin == ORIGIN_HOST && !is_link_scope(pkt))
-		return drop(skb, DROP_UNROUTABLE, DIRECTION_EGRESS);
-	return forwarded(skb, pkt);
+		return drop(skb, pkt, DROP_UNROUTABLE, DIRECTION_EGRESS);
+	return forwarded(skb, pkt, OBSERVE_TO_STACK);
 }

@@ -11,11 +11,10 @@ int from_host(struct __sk_buff *skb)
 	/* What the device says to its own link (no neighbours there) is nobody's business. */
 	if (skb->protocol != bpf_htons(ETH_P_IP) && skb->protocol != bpf_htons(ETH_P_IPV6))
 		return TC_ACT_OK;
-	pkt->origin = ORIGIN_HOST;
+	begin(pkt, ORIGIN_HOST, DIRECTION_EGRESS);
 	reason = parse(skb, pkt);
 	if (reason)
-		return drop(skb, reason, DIRECTION_EGRESS);
-	pkt->identity = host_identity(skb->mark, &pkt->tuple.saddr);
-	calls.call(skb, CALL_TRANSLATE);
-	return drop(skb, DROP_MISSED_TAIL_CALL, DIRECTION_EGRESS);
+		return drop_unparsed(skb, reason, DIRECTION_EGRESS);
+	pkt->source_identity = host_identity(skb->mark, &pkt->tuple.saddr);
+	return first_stage(skb, pkt);
 }

@@ -9,17 +9,16 @@ int from_overlay(struct __sk_buff *skb)
 
 	if (!pkt)
 		return TC_ACT_SHOT;
-	pkt->origin = ORIGIN_OVERLAY;
+	begin(pkt, ORIGIN_OVERLAY, DIRECTION_INGRESS);
 	reason = parse(skb, pkt);
 	if (reason)
-		return drop(skb, reason, DIRECTION_INGRESS);
+		return drop_unparsed(skb, reason, DIRECTION_INGRESS);
 	if (bpf_skb_get_tunnel_key(skb, &key, sizeof(key), 0) &&
 		bpf_skb_get_tunnel_key(skb, &key, sizeof(key), BPF_F_TUNINFO_IPV6))
-		return drop(skb, DROP_NO_TUNNEL_KEY, DIRECTION_INGRESS);
+		return drop(skb, pkt, DROP_NO_TUNNEL_KEY, DIRECTION_INGRESS);
 	/* No node calls itself host on the wire, and none sends a packet that it does not know. */
 	if (key.tunnel_id == 0 || key.tunnel_id == IDENTITY_HOST)
-		return drop(skb, DROP_INVALID_IDENTITY, DIRECTION_INGRESS);
-	pkt->identity = key.tunnel_id;
-	calls.call(skb, CALL_TRANSLATE);
-	return drop(skb, DROP_MISSED_TAIL_CALL, DIRECTION_INGRESS);
+		return drop(skb, pkt, DROP_INVALID_IDENTITY, DIRECTION_INGRESS);
+	pkt->source_identity = key.tunnel_id;
+	return first_stage(skb, pkt);
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from cilium_agent.datapath.errors import DatapathError
 from cilium_agent.endpoints.errors import AttachRefused, EndpointsExhausted, NoSuchEndpoint
 from cilium_agent.errors import AgentError, ApiError, IdentitiesExhausted, PodGone, PoolExhausted
 from cilium_agent.host.errors import HostError
@@ -44,6 +45,7 @@ _CODES: tuple[tuple[type[BaseException], Code, str], ...] = (
     (EndpointsExhausted, Code.TRY_AGAIN_LATER, "no endpoint id"),
     (IdentitiesExhausted, Code.TRY_AGAIN_LATER, "no identity"),
     (ApiError, Code.TRY_AGAIN_LATER, "Kubernetes API"),
+    (DatapathError, Code.TRY_AGAIN_LATER, "datapath"),
     (HostError, Code.IO_FAILURE, "network set-up failed"),
     (AgentError, Code.TRY_AGAIN_LATER, "agent"),
     (OSError, Code.IO_FAILURE, "system call failed"),

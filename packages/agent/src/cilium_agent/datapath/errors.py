@@ -19,6 +19,7 @@ class KernelError(DatapathError):
         self.command = command
         self.errno = number
         self.attr = b""  # the attribute block as the kernel left it (batches report progress)
+        self.done: int | None = None  # elements written before the error, None when not known
 
 
 class MapMismatch(DatapathError):
@@ -31,3 +32,11 @@ class ProgramsUnavailable(DatapathError):
 
 class AttachFailed(DatapathError):
     """A program could not be attached; the text names the device or cgroup and the hook."""
+
+
+class TableFull(DatapathError):
+    """A policy table has no room for what is wanted: what it held before stays in force."""
+
+
+class RowTooWide(DatapathError):
+    """A port's row names more words of peer sets than the kernel reads: fewer, wider rules."""

@@ -16,8 +16,8 @@ from typing import Generic, TypeVar
 
 from cilium_agent.datapath import syscall
 from cilium_agent.datapath.errors import KernelError, MapMismatch
-from cilium_core.layouts.datapath import MapKind, MapSpec
 from cilium_core.layouts.record import Record
+from cilium_core.layouts.spec import MapKind, MapSpec
 
 K = TypeVar("K", bound=Record)
 V = TypeVar("V", bound=Record)
@@ -48,8 +48,8 @@ class PinnedMap(Generic[K, V]):
             directory.mkdir(parents=True, exist_ok=True)
             fd = syscall.map_create(
                 spec.kind,
-                spec.key.SIZE,
-                spec.value.SIZE,
+                spec.key_size,
+                spec.value_size,
                 spec.max_entries,
                 spec.flags,
                 spec.name.removeprefix("cilium_"),
@@ -69,22 +69,37 @@ class PinnedMap(Generic[K, V]):
         return None if raw is None else self._value.unpack(raw)
 
     def update_many(self, entries: Mapping[K, V]) -> None:
-        """Write all entries in order. KernelError with ENOSPC or E2BIG when the map is full."""
+        """Write all entries in order. KernelError with ENOSPC or E2BIG when the map is full.
+
+        Its `done` is then the number of entries that were written.
+        """
         items = list(entries.items())
         for start in range(0, len(items), _BATCH):
             part = items[start : start + _BATCH]
-            self._write([key.pack() for key, _ in part], [value.pack() for _, value in part])
-
-    def _write(self, keys: list[bytes], values: list[bytes]) -> None:
-        if len(keys) > 1:
+            keys = b"".join(key.pack() for key, _ in part)
             try:
-                syscall.map_update_batch(self.fd, b"".join(keys), b"".join(values), len(keys))
+                self.update_raw(keys, b"".join(value.pack() for _, value in part))
+            except KernelError as error:
+                error.done = None if error.done is None else start + error.done
+                raise
+
+    def update_raw(self, keys: bytes, values: bytes) -> None:
+        """Write entries laid end to end, in order; errors as `update_many`."""
+        count = len(keys) // self._key.SIZE
+        if count > 1:
+            try:
+                syscall.map_update_batch(self.fd, keys, values, count)
                 return
             except KernelError as error:
                 if error.errno not in _NO_BATCH:
                     raise
-        for key, value in zip(keys, values, strict=True):
-            syscall.map_update(self.fd, key, value)
+        pairs = _pairs(keys, self._key.SIZE, values, self._value.SIZE)
+        for index, (key, value) in enumerate(pairs):
+            try:
+                syscall.map_update(self.fd, key, value)
+            except KernelError as error:
+                error.done = index
+                raise
 
     def delete_many(self, keys: Iterable[K]) -> None:
         """Delete the keys; an absent one is not an error."""
@@ -96,7 +111,12 @@ class PinnedMap(Generic[K, V]):
         for key, value in self._raw_items():
             yield self._key.unpack(key), self._value.unpack(value)
 
-    def _raw_items(self) -> Iterator[tuple[bytes, bytes]]:
+    def batches(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield keys and values as they lie in memory, some thousands laid end to end at a time.
+
+        For maps too large to make an object of each entry. Entries changed meanwhile may be
+        seen or not.
+        """
         size, count, cursor = self._key.SIZE, _BATCH, None
         while True:
             try:
@@ -111,14 +131,15 @@ class PinnedMap(Generic[K, V]):
                     yield from self._walk()
                     return
                 raise
-            for index in range(done):
-                yield (
-                    keys[index * size : (index + 1) * size],
-                    values[index * self._value.SIZE : (index + 1) * self._value.SIZE],
-                )
+            if done:
+                yield keys, values
             if following is None:
                 return
             cursor = following
+
+    def _raw_items(self) -> Iterator[tuple[bytes, bytes]]:
+        for keys, values in self.batches():
+            yield from _pairs(keys, self._key.SIZE, values, self._value.SIZE)
 
     def _walk(self) -> Iterator[tuple[bytes, bytes]]:
         key = syscall.map_next_key(self.fd, None, self._key.SIZE)
@@ -135,8 +156,18 @@ class PinnedMap(Generic[K, V]):
             self.fd = -1
 
 
+def _pairs(
+    keys: bytes, key_size: int, values: bytes, value_size: int
+) -> Iterator[tuple[bytes, bytes]]:
+    for index in range(len(keys) // key_size):
+        yield (
+            keys[index * key_size : (index + 1) * key_size],
+            values[index * value_size : (index + 1) * value_size],
+        )
+
+
 def _check(spec: MapSpec[K, V], path: Path, info: syscall.MapInfo) -> None:
-    wanted = (int(spec.kind), spec.key.SIZE, spec.value.SIZE, spec.max_entries, spec.flags)
+    wanted = (int(spec.kind), spec.key_size, spec.value_size, spec.max_entries, spec.flags)
     found = (info.kind, info.key_size, info.value_size, info.max_entries, info.flags)
     if wanted != found:
         raise MapMismatch(

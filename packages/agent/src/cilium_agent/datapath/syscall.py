@@ -81,7 +81,10 @@ class MapInfo:
 
 @dataclass(frozen=True, slots=True)
 class ProgramInfo:
-    """What the kernel says of a program. `instructions` counts those after translation."""
+    """What the kernel says of a program. `instructions` counts those after translation.
+
+    `verified` counts the instructions that its check walked, over all branches.
+    """
 
     kind: int
     program_id: int
@@ -89,6 +92,7 @@ class ProgramInfo:
     jited_bytes: int
     run_time_ns: int
     run_count: int
+    verified: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,11 +230,16 @@ def map_lookup_batch(
 
 def _batch(command: Command, fd: int, keys: bytes, values: bytes | None, count: int) -> None:
     attr = struct.pack("=QQQQIIQQ", 0, 0, _address(keys), _address(values), count, fd, 0, 0)
-    _call(command, attr)
+    try:
+        _call(command, attr)
+    except KernelError as error:
+        if error.errno in (errno.E2BIG, errno.ENOSPC):  # raised by an element, not by the batch
+            (error.done,) = struct.unpack_from("=I", error.attr, 32)
+        raise
 
 
 def map_update_batch(fd: int, keys: bytes, values: bytes, count: int) -> None:
-    """Write `count` elements laid end to end, in order."""
+    """Write `count` elements laid end to end, in order; a full map says how many were `done`."""
     _batch(Command.MAP_UPDATE_BATCH, fd, keys, values, count)
 
 
@@ -277,7 +286,8 @@ def program_info(fd: int) -> ProgramInfo:
     kind, program_id = struct.unpack_from("=II", raw, 0)
     jited, xlated = struct.unpack_from("=II", raw, 16)
     run_time, run_count = struct.unpack_from("=QQ", raw, 192)
-    return ProgramInfo(kind, program_id, xlated // 8, jited, run_time, run_count)
+    (verified,) = struct.unpack_from("=I", raw, 216)
+    return ProgramInfo(kind, program_id, xlated // 8, jited, run_time, run_count, verified)
 
 
 def link_info(fd: int) -> LinkInfo:

@@ -9,9 +9,11 @@ between an old row and the new one that replaces it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from types import MappingProxyType
 from typing import Generic, NamedTuple, TypeVar
 
+from cilium_agent.datapath.errors import KernelError
 from cilium_agent.datapath.maps import PinnedMap
 from cilium_core.layouts.record import Record
 
@@ -56,14 +58,26 @@ class Table(Generic[K, V]):
         return changes._replace(removed=removed.removed)
 
     def upsert(self, rows: Mapping[K, V]) -> Changes:
-        """Write the rows that the kernel does not hold like this. On error none is shadowed."""
-        different = {key: row for key, row in rows.items() if self._rows.get(key) != row}
+        """Write the rows that the kernel does not hold like this.
+
+        Those that it has in another form go first: they find room in a map that is full. The
+        shadow of a full map is what the kernel took of them.
+        """
+        changed = {k: v for k, v in rows.items() if k in self._rows and self._rows[k] != v}
+        added = {k: v for k, v in rows.items() if k not in self._rows}
+        different = changed | added
         if not different:
             return Changes()
-        added = sum(key not in self._rows for key in different)
-        self.kernel.update_many(different)
+        try:
+            self.kernel.update_many(different)
+        except KernelError as error:
+            if error.done is None:
+                self.adopt()
+            else:
+                self._rows.update(islice(different.items(), error.done))
+            raise
         self._rows.update(different)
-        return Changes(added=added, changed=len(different) - added)
+        return Changes(added=len(added), changed=len(changed))
 
     def delete(self, keys: Iterable[K]) -> Changes:
         """Remove rows; unknown keys are ignored."""

@@ -41,7 +41,7 @@ def cleanup(say: Callable[[str], None]) -> list[str]:
         ("CNI configuration", lambda: cni_files.remove_conf(CNI_CONF)),
         ("CNI plugin", lambda: cni_files.remove_plugin(CNI_BIN)),
         ("eBPF links, programs and maps", lambda: programs.cleanup(BPF_ROOT)),
-        ("devices and masquerade", lambda: asyncio.run(network.cleanup())),
+        ("devices and masquerade", lambda: asyncio.run(network.cleanup(RUN_DIR))),
         ("state", lambda: _empty(RUN_DIR)),
     ]
     failures = []

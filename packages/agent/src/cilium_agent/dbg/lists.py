@@ -83,6 +83,45 @@ def map_entries(head: tuple[str, str], reply: dict[str, Any]) -> str:
     return table(head, [[entry["key"], entry["value"]] for entry in reply["cache"]])
 
 
+def connections(reply: dict[str, Any]) -> str:
+    """Return `bpf ct list`: a line for each connection, those of an end together."""
+    return "\n".join(f"{entry['key']} {entry['value']}" for entry in reply["cache"])
+
+
+_VERDICTS = {"allow": "Allow", "deny": "Deny", "l7": "L7"}
+
+
+def policies(listed: list[dict[str, Any]], numeric: bool = False) -> str:
+    """Return `bpf policy get`: a table for each endpoint. What is not counted is a dash."""
+    head = [
+        "POLICY",
+        "DIRECTION",
+        "IDENTITY" if numeric else "LABELS (source:key[=value])",
+        "PORT/PROTO",
+        "PROXY PORT",
+        "AUTH TYPE",
+        "BYTES",
+        "PACKETS",
+        "PREFIX",
+        "COOKIE",
+    ]
+    blocks = []
+    for item in listed:
+        rows: list[list[str]] = []
+        for entry in item["entries"]:
+            who = [str(entry["identity"])] if numeric else entry["labels"]
+            who = who or (["ANY"] if entry["identity"] == 0 else [str(entry["identity"])])
+            verdict, direction = _VERDICTS[entry["policy"]], entry["direction"].capitalize()
+            rest = ["NONE", "disabled", "-", "-", str(entry["prefix"]), "-"]
+            rows.append([verdict, direction, who[0], entry["ports"], *rest])
+            rows += [["", "", label] for label in who[1:]]
+        title = f"Endpoint ID: {item['endpoint']}, policy {item['policy']}"
+        if item["policy"] == 0:
+            title += " (not enforced)"
+        blocks.append(f"{title}, revision {item['revision']}\n\n{table(head, rows)}")
+    return "\n\n".join(blocks)
+
+
 def load_balancer(services: dict[str, Any], slots: dict[str, Any], backends: dict[str, Any]) -> str:
     """Return `bpf lb list`: the three maps joined as a program joins them."""
     backend_of = {entry["key"]: entry["value"] for entry in backends["cache"]}
@@ -101,3 +140,31 @@ def load_balancer(services: dict[str, Any], slots: dict[str, Any], backends: dic
 def _at(address: dict[str, Any]) -> str:
     host = f"[{address['ip']}]" if ":" in address["ip"] else address["ip"]
     return f"{host}:{address['port']}/{address['protocol']}"
+
+
+def policy_objects(reply: dict[str, Any]) -> str:
+    """Return `policy get`: objects, their state, and the revision."""
+    rows: list[list[str]] = []
+    for entry in reply["policies"]:
+        name = f"{entry['namespace']}/{entry['name']}" if entry["namespace"] else entry["name"]
+        state = "valid" if entry["valid"] else "invalid"
+        rows.append([entry["kind"], name, str(entry["rules"]), state])
+        rows += [["", "", "", problem] for problem in entry["problems"]]
+    return f"{table(['KIND', 'NAME', 'RULES', 'STATE'], rows)}\nRevision: {reply['revision']}"
+
+
+def selectors(listed: list[dict[str, Any]]) -> str:
+    """Return `policy selectors`."""
+    rows = []
+    for entry in listed:
+        numbers = " ".join(map(str, entry["identities"][:8]))
+        more = entry["identity-count"] - min(8, len(entry["identities"]))
+        rows.append(
+            [
+                entry["selector"],
+                entry["role"],
+                str(entry["bit"]),
+                f"{numbers} (and {more} more)" if more else numbers,
+            ]
+        )
+    return table(["SELECTOR", "ROLE", "BIT", "IDENTITIES"], rows)

@@ -13,12 +13,13 @@ from typing import Any
 from cilium_agent.dbg import lists, monitor, status
 from cilium_agent.dbg.client import DEFAULT_SOCKET, Unreachable, get
 
-ENDPOINTS = "cilium_lxc_v1"
+ENDPOINTS = "cilium_lxc_v2"
 IPCACHE = "cilium_ipcache_v1"
 TUNNELS = "cilium_tunnel_v1"
 SERVICES = "cilium_lb_services_v1"
 SLOTS = "cilium_lb_slots_v1"
 BACKENDS = "cilium_lb_backends_v1"
+CONNECTIONS = "cilium_ct_v1"
 
 Show = Callable[[Any], str]
 
@@ -41,10 +42,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", type=Path, default=DEFAULT_SOCKET, help="the agent's API socket")
     commands = parser.add_subparsers(required=True, metavar="command")
     _add_status(commands)
-    _add_list(commands, "endpoint", "endpoints of this node", "/endpoint", lists.endpoints)
+    _add_endpoint(commands)
     _add_list(commands, "identity", "security identities", "/identity/endpoints", lists.identities)
     _add_list(commands, "ip", "prefixes and their identities", "/ip", lists.addresses)
     _add_list(commands, "service", "load-balanced services", "/service", lists.services)
+    _add_policy(commands)
     _add_bpf(commands)
     monitor.add(commands)
     _add_cleanup(commands)
@@ -64,6 +66,38 @@ def _add_list(commands: Any, name: str, what: str, path: str, show: Show) -> Non
     parser = group.add_parser("list", help=f"list {what}")
     _add_output(parser)
     parser.set_defaults(run=lambda a: _show(a, get(path, where=a.host), show))
+
+
+def _add_endpoint(commands: Any) -> None:
+    what = "endpoints of this node"
+    group = commands.add_parser("endpoint", help=what).add_subparsers(
+        required=True, metavar="action"
+    )
+    listing = group.add_parser("list", help=f"list {what}")
+    _add_output(listing)
+    listing.set_defaults(run=lambda a: _show(a, get("/endpoint", where=a.host), lists.endpoints))
+    one = group.add_parser("get", help="one endpoint, as JSON")
+    one.add_argument("endpoint", help="its number, pod-name:ns:name, ipv4:ADDRESS, ipv6:ADDRESS …")
+    _add_output(one)
+    one.set_defaults(
+        run=lambda a: _show(
+            a, [get(f"/endpoint/{a.endpoint}", where=a.host)], lambda r: json.dumps(r, indent=2)
+        )
+    )
+
+
+def _add_policy(commands: Any) -> None:
+    group = commands.add_parser("policy", help="policies in force").add_subparsers(
+        required=True, metavar="action"
+    )
+    get_ = group.add_parser("get", help="list policy objects, their problems and the revision")
+    _add_output(get_)
+    get_.set_defaults(run=lambda a: _show(a, get("/policy", where=a.host), lists.policy_objects))
+    what = group.add_parser("selectors", help="list peer sets and the identities in each")
+    _add_output(what)
+    what.set_defaults(
+        run=lambda a: _show(a, get("/policy/selectors", where=a.host), lists.selectors)
+    )
 
 
 def _add_bpf(commands: Any) -> None:
@@ -88,6 +122,25 @@ def _add_bpf(commands: Any) -> None:
     parser = actions.add_parser("list", help="list services with their backends")
     _add_output(parser)
     parser.set_defaults(run=_load_balancer)
+    actions = group.add_parser("ct", help="the connection table").add_subparsers(
+        required=True, metavar="list"
+    )
+    parser = actions.add_parser("list", help="list connections, one line each")
+    parser.add_argument("table", nargs="?", choices=["global"], default="global")
+    _add_output(parser)
+    parser.set_defaults(
+        run=lambda a: _show(a, get(f"/map/{CONNECTIONS}", where=a.host), lists.connections)
+    )
+    actions = group.add_parser("policy", help="the policy tables").add_subparsers(
+        required=True, metavar="get"
+    )
+    parser = actions.add_parser("get", help="list what endpoints enforce")
+    who = parser.add_mutually_exclusive_group(required=True)
+    who.add_argument("endpoint", nargs="?", type=int, help="an endpoint's id")
+    who.add_argument("--all", action="store_true", help="all endpoints")
+    parser.add_argument("-n", "--numeric", action="store_true", help="identities as numbers")
+    _add_output(parser)
+    parser.set_defaults(run=_policies)
 
 
 def _add_cleanup(commands: Any) -> None:
@@ -139,6 +192,12 @@ def _load_balancer(arguments: argparse.Namespace) -> int:
     else:
         print(lists.load_balancer(services, slots, backends))
     return 0
+
+
+def _policies(arguments: argparse.Namespace) -> int:
+    query = "" if arguments.all else f"?endpoint={arguments.endpoint}"
+    reply = get(f"/bpf/policy{query}", where=arguments.host)
+    return _show(arguments, reply, lambda listed: lists.policies(listed, arguments.numeric))
 
 
 def _cleanup(arguments: argparse.Namespace) -> int:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 import structlog
 from pyroute2 import IPRoute, NetlinkError
 
+from cilium_agent.endpoints.alias import alias_of, is_marked
 from cilium_agent.endpoints.attachment import is_host_interface
 from cilium_agent.endpoints.errors import AttachRefused
 from cilium_agent.host import sysctl
@@ -23,7 +24,6 @@ from cilium_agent.host.netns import in_netns, is_own_netns, on_node, open_netns
 from cilium_agent.model import Endpoint
 
 log = structlog.get_logger(__name__)
-ALIAS_LIMIT = 255
 EEXIST = 17
 ENODEV = 19
 SCOPE_LINK = 253
@@ -44,12 +44,25 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class HostLink:
-    """A host-side link found on the node; `alias` is what `alias_of` wrote, or empty."""
+    """A link that is named like a pod's host side; `alias` is empty when it has none."""
 
     name: str
     ifindex: int
     mac: bytes
     alias: str
+
+    @property
+    def ours(self) -> bool:
+        """Tell it from one that another CNI made."""
+        return is_marked(self.alias)
+
+
+@dataclass(frozen=True, slots=True)
+class PodEnd:
+    """The pod's end of a pair: its MAC (6 bytes) and the addresses it was given."""
+
+    mac: bytes
+    addresses: tuple[IPv4Address | IPv6Address, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +96,13 @@ class PodLinks:
         what = f"configure {endpoint.interface} of {endpoint.pod_namespace}/{endpoint.pod_name}"
         await in_netns(endpoint.netns, what, lambda route: self._configure(route, endpoint))
 
-    async def remove(self, host_interface: str) -> None:
-        """Delete a pair by its host side; absent is not an error."""
-        await on_node(f"delete {host_interface}", lambda route: _delete(route, host_interface))
+    async def remove(self, host_interface: str, ifindex: int = 0) -> None:
+        """Delete a pair by its host side; absent is not an error.
+
+        With an index only that device, not another one that has its name now.
+        """
+        what = f"delete {host_interface}"
+        await on_node(what, lambda route: _delete(route, host_interface, ifindex))
 
     async def problems(self, endpoint: Endpoint) -> list[str]:
         """Return what is missing of the endpoint's links, addresses and routes; empty when good."""
@@ -98,7 +115,7 @@ class PodLinks:
             return [*found, str(error)]
 
     async def present(self) -> list[HostLink]:
-        """Return all host-side links of pods."""
+        """Return all links that are named like a pod's host side, another CNI's too."""
         return await on_node("list links", _present)
 
     async def alive(self, endpoint: Endpoint) -> bool:
@@ -117,6 +134,15 @@ class PodLinks:
             log.warning("pod's namespace not seen", path=endpoint.netns, error=str(error))
             return True
         return mac == endpoint.mac
+
+    async def pod_end(self, netns: str, interface: str, host_ifindex: int) -> PodEnd | None:
+        """Return the pod's end of a pair; None when it is not found there.
+
+        NetnsError when the namespace cannot be seen from here, which proves nothing.
+        """
+        return await in_netns(
+            netns, "find the pod's end", lambda r: _pod_end(r, interface, host_ifindex)
+        )
 
     def _create(self, route: IPRoute, endpoint: Endpoint) -> Made:
         try:
@@ -222,18 +248,6 @@ class PodLinks:
         return problems
 
 
-def alias_of(endpoint: Endpoint) -> str:
-    """Return the alias that describes a host-side link: uid, interface, netns, namespace/name.
-
-    Empty when it would be longer than the kernel keeps.
-    """
-    alias = (
-        f"{endpoint.pod_uid} {endpoint.interface} {endpoint.netns} "
-        f"{endpoint.pod_namespace}/{endpoint.pod_name}"
-    )
-    return alias if len(alias.encode()) <= ALIAS_LIMIT else ""
-
-
 def _add(route: IPRoute, request: dict[str, Any], endpoint: Endpoint) -> None:
     try:
         route.link("add", **request)
@@ -251,8 +265,10 @@ def _add(route: IPRoute, request: dict[str, Any], endpoint: Endpoint) -> None:
             ) from again
 
 
-def _delete(route: IPRoute, name: str) -> None:
+def _delete(route: IPRoute, name: str, only: int = 0) -> None:
     for index in route.link_lookup(ifname=name):
+        if only not in (0, index):
+            continue
         try:
             route.link("del", index=index)
         except NetlinkError as error:
@@ -282,6 +298,19 @@ def _present(route: IPRoute) -> list[HostLink]:
         for link in route.get_links()
         if is_host_interface(link.get_attr("IFLA_IFNAME"))
     ]
+
+
+def _pod_end(route: IPRoute, interface: str, host_ifindex: int) -> PodEnd | None:
+    found = route.link_lookup(ifname=interface)
+    mac = _mac(route, interface)
+    if mac is None or route.get_links(found[0])[0].get_attr("IFLA_LINK") != host_ifindex:
+        return None
+    given = [
+        ip_address(message.get_attr("IFA_ADDRESS"))
+        for message in route.get_addr(index=found[0])
+        if message["prefixlen"] in (32, 128)  # as we give them; not the kernel's own fe80::/64
+    ]
+    return PodEnd(mac, tuple(given))
 
 
 def _mac(route: IPRoute, interface: str) -> bytes | None:

@@ -21,7 +21,13 @@ from cilium_agent.endpoints.links import PodLinks
 from cilium_agent.endpoints.table import EndpointTable
 from cilium_agent.ipam.pool import NodePool
 from cilium_agent.model import Endpoint, EndpointState, Pod
-from cilium_agent.ports import EndpointDatapath, EndpointObjects, Identities, Pods
+from cilium_agent.ports import (
+    EndpointDatapath,
+    EndpointObjects,
+    EndpointPolicy,
+    Identities,
+    Pods,
+)
 from cilium_agent.storage.store import EndpointStore
 from cilium_core.labels import LabelSet
 
@@ -47,6 +53,7 @@ class EndpointManager:
         identities: Identities,
         objects: EndpointObjects,
         datapath: EndpointDatapath,
+        policy: EndpointPolicy,
         step: Callable[[str], None] = _no_step,
     ) -> None:
         """Use these parts; `step` is told the name of each step of `create` before it is taken."""
@@ -58,6 +65,7 @@ class EndpointManager:
         self.identities = identities
         self.objects = objects
         self.datapath = datapath
+        self.policy = policy
         self.table = EndpointTable()
         self._step = step
 
@@ -130,22 +138,8 @@ class EndpointManager:
             if endpoint.pod_uid == pod.uid:
                 await self._relabel(endpoint.host_interface, pod)
 
-    async def resync(self) -> None:
-        """Look every endpoint's labels up again; for after a restart, when the API answers.
-
-        An endpoint that cannot be looked up keeps what it has and is named in the log.
-        """
-        for endpoint in self.all():
-            try:
-                pod = await self.pods.get(
-                    endpoint.pod_namespace, endpoint.pod_name, endpoint.pod_uid
-                )
-                await self._relabel(endpoint.host_interface, pod)
-            except Exception as error:
-                log.warning("endpoint not resynced", **_names(endpoint), error=str(error))
-
     async def discard(self, endpoint: Endpoint) -> None:
-        """Remove an endpoint that is known from the endpoint file only (see `restore`)."""
+        """Remove an endpoint that is known from the file or the kernel only (see `restore`)."""
         async with self.table.lock(endpoint.host_interface):
             self.table.put(endpoint)
             await self._remove(endpoint.host_interface)
@@ -209,8 +203,11 @@ class EndpointManager:
             endpoint, labels=labels, identity=number, state=EndpointState.REGENERATING
         )
         self.table.put(endpoint)
+        self._step("policy")
+        self.policy.prepare(endpoint.endpoint_id, number, labels)
         self._step("upsert")
         await self.datapath.upsert(endpoint)
+        self.policy.settled(endpoint.endpoint_id)
         self._step("recheck")
         await self.pods.get(pod.namespace, pod.name, pod.uid)  # PodGone: deleted meanwhile
         endpoint = replace(endpoint, state=EndpointState.READY)
@@ -233,14 +230,22 @@ class EndpointManager:
             labels, number = await self._identity(pod)
             if (labels, number) == (endpoint.labels, endpoint.identity):
                 return
-            changed = replace(endpoint, labels=labels, identity=number)
+            changed = replace(
+                endpoint,
+                labels=labels,
+                identity=number,
+                pod_namespace=pod.namespace,  # a rebuilt endpoint may know no more than the uid
+                pod_name=pod.name,
+            )
             self.table.put(replace(changed, state=EndpointState.REGENERATING))
             try:
+                self.policy.prepare(changed.endpoint_id, number, labels)
                 await self.datapath.upsert(changed)
                 await self.store.put(changed)
             except BaseException:
                 self.table.put(endpoint)  # the next event about the pod tries again
                 raise
+            self.policy.settled(changed.endpoint_id)
             self.table.put(changed)
             self.objects.publish(changed)
             log.info("identity changed", **_names(changed), old=endpoint.identity, new=number)
@@ -260,7 +265,8 @@ class EndpointManager:
         self.table.put(endpoint)
         await self.store.put(endpoint)
         await self.datapath.delete(endpoint)
-        await self.links.remove(name)
+        self.policy.forget(endpoint.endpoint_id)
+        await self.links.remove(name, endpoint.host_ifindex)
         self.objects.withdraw(endpoint)
         await self.store.delete(name)
         self.pool.release(name)

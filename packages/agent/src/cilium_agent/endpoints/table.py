@@ -41,6 +41,10 @@ class EndpointTable:
                 return number
         raise EndpointsExhausted(f"all {MAX_ID} endpoint ids of this node are in use")
 
+    def resume(self, last: int) -> None:
+        """Go on after the id given out last before a restart; 0 when that is not known."""
+        self._last_id = last or self._last_id
+
     def put(self, endpoint: Endpoint) -> None:
         """Add an endpoint or replace it by its newer value."""
         self._by_name[endpoint.host_interface] = endpoint

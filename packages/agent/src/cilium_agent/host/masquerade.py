@@ -25,15 +25,18 @@ TABLE = "cilium"
 TIMEOUT = 10.0
 
 
-def ruleset(sources: Sequence[Network], inside: Sequence[Network]) -> str:
-    """Return the nft program: traffic of `sources` to nothing of `inside` is masqueraded.
+def ruleset(sources: Sequence[Network], native: Sequence[Network]) -> str:
+    """Return the nft program: what `sources` (this node's pod CIDRs) send out is masqueraded.
 
-    Packets towards our own devices or a pod are left alone: they stay in the cluster.
+    Packets towards our own devices or a pod are left alone: they stay in the cluster. So are those
+    to the source's own CIDR and to `native`, networks that can route pod addresses. The rest of
+    the pod pools is not: what goes to pods of other nodes is in the tunnel before it comes here,
+    and the pools may hold the addresses of nodes and of outside hosts, as 10.0.0.0/8 often does.
     """
     lines = []
     for source in sources:
         word = "ip" if source.version == 4 else "ip6"
-        family = sorted({str(n) for n in (source, *inside) if n.version == source.version})
+        family = sorted({str(n) for n in (source, *native) if n.version == source.version})
         lines.append(
             f"    {word} saddr {source} {word} daddr != {{ {', '.join(family)} }} masquerade"
         )
@@ -61,16 +64,16 @@ class Masquerade:
         self._lock = asyncio.Lock()
 
     async def load(
-        self, addressing: NodeAddressing, pools: Sequence[Network], ipv4: bool, ipv6: bool
+        self, addressing: NodeAddressing, native: Sequence[Network], ipv4: bool, ipv6: bool
     ) -> None:
-        """Masquerade this node's pods towards all but `pools`; a family may be switched off."""
+        """Masquerade this node's pods towards all but `native`; a family may be switched off."""
         sources: list[Network] = []
         if ipv4 and addressing.pod_v4 is not None:
             sources.append(addressing.pod_v4)
         if ipv6 and addressing.pod_v6 is not None:
             sources.append(addressing.pod_v6)
         async with self._lock:
-            self._program = ruleset(sources, pools) if sources else ""
+            self._program = ruleset(sources, native) if sources else ""
             await self._put()
 
     async def repair(self) -> bool:

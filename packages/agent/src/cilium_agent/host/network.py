@@ -8,13 +8,15 @@ serialised, and none blocks the event loop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+from pathlib import Path
 
 import structlog
 from pyroute2 import IPRoute
 
+from cilium_agent.endpoints.alias import is_marked
 from cilium_agent.endpoints.attachment import is_host_interface
 from cilium_agent.host import devices, masquerade, routes, sysctl
 from cilium_agent.host.errors import HostError
@@ -45,19 +47,25 @@ class HostNetwork:
     def __init__(
         self,
         *,
-        pools: Sequence[Network],
+        run_dir: Path,
+        native: Sequence[Network] = (),
         masquerade_ipv4: bool = True,
         masquerade_ipv6: bool = True,
         mtu: int = 0,
     ) -> None:
-        """`pools` are the cluster's pod pools (never masqueraded towards); `mtu` 0 detects it."""
-        self._pools = tuple(pools)
+        """`native` networks can route pod addresses: no masquerade; `mtu` 0 detects it.
+
+        What is changed of the kernel's settings is noted below `run_dir`, for `cleanup`.
+        """
+        self._record = run_dir / sysctl.RECORD
+        self._native = tuple(native)
         self._masquerade_families = (masquerade_ipv4, masquerade_ipv6)
         self._mtu = mtu
         self._masquerade = masquerade.Masquerade()
         self._lock = asyncio.Lock()
         self._addressing: NodeAddressing | None = None
         self._remote: tuple[RemoteNode, ...] | None = None  # None until the cluster was listed
+        self._outside: Callable[[], Iterable[Address]] = tuple
         self.state: HostState | None = None
 
     async def setup(self, addressing: NodeAddressing) -> HostState:
@@ -71,13 +79,22 @@ class HostNetwork:
             )
             self._addressing, self.state = addressing, state
             await self._write_routes()
-            await self._masquerade.load(addressing, self._pools, *self._masquerade_families)
+            await self._masquerade.load(addressing, self._native, *self._masquerade_families)
             return state
 
     async def sync_routes(self, remote: Mapping[str, RemoteNode]) -> None:
         """Lead the pod CIDRs of these nodes, and of no others, through cilium_host."""
         async with self._lock:
             self._remote = tuple(remote.values())
+            await self._write_routes()
+
+    async def reach(self, outside: Callable[[], Iterable[Address]]) -> None:
+        """Lead these single addresses to pods too: of pods that are older than the pod CIDRs.
+
+        They are asked for again whenever routes are written.
+        """
+        async with self._lock:
+            self._outside = outside
             await self._write_routes()
 
     async def repair(self) -> None:
@@ -96,7 +113,9 @@ class HostNetwork:
     async def _write_routes(self) -> None:
         if self.state is None:
             return  # `setup` writes them, the devices are not there yet
-        wanted = routes.wanted(self._known(), self._remote or (), self.state.tunnel_mtu)
+        wanted = routes.wanted(
+            self._known(), self._remote or (), self.state.tunnel_mtu, self._outside()
+        )
         # A restarted agent does not know the other nodes yet: their routes stay until it does.
         complete = self._remote is not None
         written, removed = await on_node(
@@ -115,7 +134,7 @@ class HostNetwork:
         underlay = devices.find_underlay(route, addressing.node_v4, addressing.node_v6)
         mtu = self._mtu or underlay.mtu
         overhead = devices.TUNNEL_OVERHEAD[4 if addressing.node_v4 is not None else 6]
-        sysctl.write_all(sysctl.forwarding(ipv4, ipv6, underlay.name))
+        sysctl.write_recorded(sysctl.forwarding(ipv4, ipv6, underlay.name), self._record)
         devices.ensure_pair(route, mtu, ipv4, ipv6)
         devices.ensure_vxlan(route, mtu, ipv4, ipv6)
         wanted: set[IPv4Interface | IPv6Interface] = set()
@@ -139,29 +158,37 @@ class HostNetwork:
 
 
 async def router_addresses(
-    pod_v4: IPv4Network | None, pod_v6: IPv6Network | None
+    pod_v4: IPv4Network | None, pod_v6: IPv6Network | None, taken: Collection[Address] = ()
 ) -> tuple[Address | None, Address | None]:
-    """Return the router address of each pod CIDR, the one in use before where there is one."""
+    """Return the router address of each pod CIDR, the one in use before where there is one.
+
+    `taken` are the addresses of pods that run (see `pick_router`).
+    """
     held = await on_node("read cilium_host", lambda r: devices.addresses_of(r, devices.HOST))
 
     def pick(network: Network | None) -> Address | None:
         if network is None:
             return None
         inside = sorted(e.ip for e in held if e.version == network.version and e.ip in network)
-        return pick_router(network, inside[0] if inside else None)
+        return pick_router(network, inside[0] if inside else None, taken)
 
     return pick(pod_v4), pick(pod_v6)
 
 
-async def cleanup() -> None:
-    """Take everything of ours off the node: pods' links, devices with their routes, the table."""
+async def cleanup(run_dir: Path) -> None:
+    """Take everything of ours off the node: pods' links, devices with their routes, the table.
+
+    Reverse path checks that an agent with this run folder turned off are turned on again.
+    """
 
     def links(route: IPRoute) -> None:
         for link in route.get_links():
             name = link.get_attr("IFLA_IFNAME")
-            if is_host_interface(name):
+            alias = link.get_attr("IFLA_IFALIAS") or ""
+            if is_host_interface(name) and is_marked(alias):
                 route.link("del", index=link["index"])
         devices.remove(route)
+        sysctl.restore(run_dir / sysctl.RECORD)
 
     await on_node("remove the node's devices", links)
     await masquerade.remove()

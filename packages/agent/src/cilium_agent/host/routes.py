@@ -35,11 +35,14 @@ class HostRoute:
 
 
 def wanted(
-    addressing: NodeAddressing, remote: Iterable[RemoteNode], tunnel_mtu: int
+    addressing: NodeAddressing,
+    remote: Iterable[RemoteNode],
+    tunnel_mtu: int,
+    outside: Iterable[Address] = (),
 ) -> set[HostRoute]:
-    """Return the routes for this node's pod CIDRs and for those of the remote nodes.
+    """Return the routes for this node's pod CIDRs and pods outside of them, and for remote nodes.
 
-    A CIDR of a family that this node does not have is left out: nothing here could send to it.
+    What is of a family that this node does not have is left out: nothing here could send to it.
     """
     routes = set()
     routers: dict[int, Address] = {}
@@ -50,6 +53,9 @@ def wanted(
         if network is not None and router is not None:
             routers[router.version] = router
             routes.add(HostRoute(network, router, 0))
+    for address in outside:
+        if address.version in routers:
+            routes.add(HostRoute(ip_network(str(address)), routers[address.version], 0))
     for node in remote:
         for cidr in node.pod_cidrs:
             if cidr.version in routers:

@@ -1,14 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kernel settings under /proc/sys/net, in the calling thread's network namespace. Blocking."""
+"""Kernel settings under /proc/sys/net, in the calling thread's network namespace. Blocking.
+
+The reverse path checks that are turned off are written down, and `restore` turns them on again at
+uninstall. Forwarding stays on: other software of the node may have come to rely on it and has no
+way to say so; `accept_ra` stays with it, since a forwarding device ignores advertisements at 1.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from cilium_agent.host.errors import HostError
 
 ROOT = Path("/proc/sys/net")
+RECORD = Path("state") / "sysctl.json"  # below the run folder, which a reboot empties as well
+_RESTORED = "/rp_filter"
 
 
 def read(key: str) -> str | None:
@@ -36,6 +44,40 @@ def write_all(values: Mapping[str, str]) -> None:
     """Set several keys in their order."""
     for key, value in values.items():
         write(key, value)
+
+
+def write_recorded(values: Mapping[str, str], record: Path) -> None:
+    """Set several keys; what a reverse path check was before goes into the file first.
+
+    HostError names the file or the key. A value that somebody sets again later replaces the note.
+    """
+    before = {key: read(key) for key, value in values.items() if key.endswith(_RESTORED)}
+    changed = {k: v for k, v in before.items() if v is not None and v != values[k]}
+    if changed:
+        temporary = record.with_suffix(".new")
+        try:
+            record.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps(recorded(record) | changed))
+            temporary.replace(record)
+        except OSError as error:
+            raise HostError(f"{record} cannot be written: {error.strerror}") from error
+    write_all(values)
+
+
+def recorded(record: Path) -> dict[str, str]:
+    """Return what `write_recorded` wrote; empty when the file is not there or is another's."""
+    try:
+        found = json.loads(record.read_text())
+    except (OSError, ValueError):
+        return {}
+    return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
+
+
+def restore(record: Path) -> None:
+    """Put back what was written down, where our own value still stands; devices may be gone."""
+    for key, value in recorded(record).items():
+        if key.endswith(_RESTORED) and read(key) == "0":
+            write(key, value)
 
 
 def forwarding(ipv4: bool, ipv6: bool, underlay: str) -> dict[str, str]:

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """One family's addresses of this node's pod CIDR, given out in turn.
 
-The cursor only moves on, so that an address that was freed is the last to be given out again:
-connections and caches that still name it die out first. Pure state, no locking: the agent's
-event loop is the only caller.
+The cursor only moves on, over restarts too (`resume`), so that an address that was freed is the
+last to be given out again: connections and caches that still name it, on this node and others, die
+out first. Pure state, no locking: the agent's event loop is the only caller.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from cilium_agent.errors import AddressTaken, PoolExhausted
 from cilium_core.addresses import Address, Network
@@ -71,6 +71,20 @@ class FamilyPool:
             raise AddressTaken(f"{address} belongs to {holder}, not to {owner}")
         self._owners[offset] = owner
 
+    def contains(self, address: Address) -> bool:
+        """Tell whether this is a host address of the CIDR: one to give out, or the router's."""
+        return address in self.network and address not in (self.network[0], self.network[-1])
+
+    def resume(self, last: Address | None) -> None:
+        """Go on after the address given out last before a restart.
+
+        When that is not known, or of another CIDR, after the highest one that is in use.
+        """
+        if last is not None and self.contains(last):
+            self._next = self._after(int(last) - self._base)
+        elif self._owners:
+            self._next = self._after(max(self._owners))
+
     def release(self, owner: str) -> None:
         """Free all addresses of the owner."""
         for offset in [o for o, holder in self._owners.items() if holder == owner]:
@@ -99,13 +113,17 @@ class FamilyPool:
         return RESERVED_LAST if offset == self._size - 1 else ""
 
 
-def pick_router(network: Network, present: Address | None) -> Address:
-    """Return the router address of a pod CIDR: the one `cilium_host` has, else the first host.
+def pick_router(
+    network: Network, present: Address | None, taken: Collection[Address] = ()
+) -> Address:
+    """Return the router address of a pod CIDR: the one `cilium_host` has, else the first host's.
 
+    `taken` are addresses of pods that run; none of them is picked anew while another is free.
     ValueError when the CIDR is too small to hold a router and one pod.
     """
     if network.num_addresses < 4:
         raise ValueError(f"pod CIDR {network} is too small: a router and one pod need a /30 (/126)")
     if present is not None and present in network and present not in (network[0], network[-1]):
         return present
-    return network[1]
+    hosts = (network[offset] for offset in range(1, network.num_addresses - 1))
+    return next((address for address in hosts if address not in taken), network[1])

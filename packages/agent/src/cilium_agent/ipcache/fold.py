@@ -19,9 +19,10 @@ class Source(IntEnum):
     """Who speaks; the greater number wins."""
 
     WORLD = 0
-    KUBE_APISERVER = 1
-    NODE = 2  # this host's and remote nodes' own addresses
-    POD = 3
+    CIDR = 1  # prefixes that policies name
+    KUBE_APISERVER = 2
+    NODE = 3  # this host's and remote nodes' own addresses
+    POD = 4
 
 
 class Metadata(NamedTuple):
@@ -66,16 +67,25 @@ class PrefixFold:
 
     def winner(self, prefix: Network) -> Metadata | None:
         """Return the row of a prefix, None when nothing is said of it."""
+        name = self.speaker(prefix)
+        return self._statements[prefix][name] if name else None
+
+    def speaker(self, prefix: Network) -> str:
+        """Return the resource whose statement is a prefix's row, empty when nothing is said."""
         held = self._statements.get(prefix)
         if not held:
-            return None
+            return ""
         best = max((said.source, said.since) for said in held.values())
-        return held[min(name for name, said in held.items() if (said.source, said.since) == best)]
+        return min(name for name, said in held.items() if (said.source, said.since) == best)
 
     def take_dirty(self) -> set[Network]:
         """Return the prefixes touched since the last call."""
         dirty, self._dirty = self._dirty, set()
         return dirty
+
+    def mark_dirty(self, prefixes: set[Network]) -> None:
+        """Have the prefixes taken again (they could not be written)."""
+        self._dirty |= prefixes
 
     def rows(self) -> Iterator[tuple[Network, Metadata]]:
         """Yield every prefix with its row."""

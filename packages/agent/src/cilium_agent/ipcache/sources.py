@@ -1,25 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Statements about prefixes, made from Kubernetes objects. Pure functions."""
+"""Statements about prefixes, made from Kubernetes objects. Pure functions.
+
+A field that cannot be used is left out and put on the caller's list of problems.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 
 from cilium_agent.ipcache.fold import Metadata, Source
 from cilium_agent.k8s.objects import SliceObject
-from cilium_agent.nodes.own import INTERNAL_IP, ROUTER_IP
-from cilium_agent.nodes.remote import addresses_of, tunnel_address
-from cilium_core.addresses import Address, Network
+from cilium_agent.nodes.fields import INTERNAL_IP, ROUTER_IP, Problems, addresses_of
+from cilium_agent.nodes.remote import tunnel_address
+from cilium_core.addresses import Address, Network, parse_address
 from cilium_core.crds.models import CiliumEndpoint, CiliumNode
-from cilium_core.identity import Reserved
+from cilium_core.errors import FieldError
+from cilium_core.identity import Reserved, is_cluster_identity
 
 Statements = dict[Network, Metadata]
+# What an endpoint of another node may be besides a pod with labels.
+_ENDPOINT_IDENTITIES = (Reserved.HEALTH, Reserved.INIT, Reserved.INGRESS)
 
 
-def host_prefix(address: Address | str) -> Network:
+def host_prefix(address: Address) -> Network:
     """Return the /32 or /128 of an address."""
-    return ip_network(str(address))
+    return ip_network(address)
 
 
 def of_world(*, ipv4: bool, ipv6: bool) -> Statements:
@@ -53,25 +59,51 @@ def of_node(node: CiliumNode) -> Statements:
     return rows
 
 
-def of_endpoint(item: CiliumEndpoint, own_node: frozenset[str]) -> Statements:
+def of_endpoint(
+    item: CiliumEndpoint, own_node: frozenset[Address], problems: Problems | None = None
+) -> Statements:
     """Return a remote pod's rows; none for an endpoint without identity or of this node."""
     networking, identity = item.status.networking, item.status.identity
     if networking is None or identity is None or not identity.id or not networking.node:
         return {}
-    if networking.node in own_node:
+    problems = problems if problems is not None else []
+    where = "status.networking"
+    nodes = _parsed([(f"{where}.node", networking.node)], problems)
+    if not nodes or nodes[0] in own_node:
         return {}
-    since = item.metadata.creation_timestamp
-    said = Metadata(Source.POD, identity.id, ip_address(networking.node), since)
-    texts = [text for pair in networking.addressing for text in (pair.ipv4, pair.ipv6) if text]
-    return {host_prefix(text): said for text in texts}
+    if not (is_cluster_identity(identity.id) or identity.id in _ENDPOINT_IDENTITIES):
+        reason = f"{identity.id} is not the identity of an endpoint"
+        problems.append(FieldError("status.identity.id", reason))
+        return {}
+    said = Metadata(Source.POD, identity.id, nodes[0], item.metadata.creation_timestamp)
+    texts = [
+        (f"{where}.addressing[{index}].{family}", text)
+        for index, pair in enumerate(networking.addressing)
+        for family, text in (("ipv4", pair.ipv4), ("ipv6", pair.ipv6))
+        if text
+    ]
+    return {host_prefix(address): said for address in _parsed(texts, problems)}
 
 
-def of_apiserver(item: SliceObject) -> Statements:
+def of_apiserver(item: SliceObject, problems: Problems | None = None) -> Statements:
     """Return the rows of the API servers that one slice of default/kubernetes lists."""
     said = Metadata(Source.KUBE_APISERVER, int(Reserved.KUBE_APISERVER))
-    return {
-        host_prefix(address): said
-        for endpoint in item.endpoints or []
-        for address in endpoint.addresses
+    texts = [
+        (f"endpoints[{index}].addresses", text)
+        for index, endpoint in enumerate(item.endpoints or [])
+        for text in endpoint.addresses
         if item.address_type in ("IPv4", "IPv6")
-    }
+    ]
+    found = _parsed(texts, problems if problems is not None else [])
+    return {host_prefix(address): said for address in found}
+
+
+def _parsed(fields: Iterable[tuple[str, str]], problems: Problems) -> list[Address]:
+    """Return the addresses of (field, text) pairs; what is none goes on the list of problems."""
+    found: list[Address] = []
+    for field, text in fields:
+        try:
+            found.append(parse_address(field, text))
+        except FieldError as error:
+            problems.append(error)
+    return found

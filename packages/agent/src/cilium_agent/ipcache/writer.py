@@ -3,7 +3,9 @@
 
 Rows of local endpoints are the endpoint side's (written before a pod starts, removed with it);
 `is_local` tells them apart, so that neither side deletes the other's. Until `prune`, which the
-daemon calls once every list is in and endpoints are restored, nothing is deleted. Event loop only.
+daemon calls once every list is in and endpoints are restored, nothing is deleted. What the table
+refuses (a map may be full) is tried again by the next `flush`; deletions, which make room, are
+done all the same. Event loop only.
 """
 
 from __future__ import annotations
@@ -31,17 +33,22 @@ class IpcacheWriter:
     """Owner of all ipcache rows but local endpoints'."""
 
     def __init__(self, table: IpcacheTable, is_local: Callable[[bytes], bool]) -> None:
-        """`is_local` tells whether 16 address bytes are a local endpoint's."""
+        """`is_local` tells whether 16 address bytes are a local endpoint's.
+
+        `on_row` is told of each prefix that was written: its row (None: gone) and who spoke.
+        """
         self.fold = PrefixFold()
+        self.on_row: Callable[[Network, Metadata | None, str], None] = lambda *_: None
         self._table = table
         self._is_local = is_local
         self._may_delete = False
 
     def flush(self) -> None:
-        """Write what changed since the last call."""
+        """Write what changed since the last call. Raises what the table raises."""
         rows: dict[IpcacheKey, IpcacheInfo] = {}
         gone: list[IpcacheKey] = []
-        for prefix in self.fold.take_dirty():
+        dirty = self.fold.take_dirty()
+        for prefix in dirty:
             key = key_of(prefix)
             if self._local(key):
                 continue
@@ -50,16 +57,26 @@ class IpcacheWriter:
                 rows[key] = row_of(winner)
             elif self._may_delete:
                 gone.append(key)
-        self._table.upsert(rows)
-        self._table.delete(gone)
+        try:
+            try:
+                self._table.upsert(rows)
+            finally:
+                self._table.delete(gone)
+        except BaseException:
+            self.fold.mark_dirty(dirty)
+            raise
+        for prefix in dirty:
+            self.on_row(prefix, self.fold.winner(prefix), self.fold.speaker(prefix))
 
     def prune(self) -> int:
         """Allow deletions and remove rows that nothing stands for; return their number."""
         self._may_delete = True
-        self.flush()
         wanted = {key_of(prefix) for prefix, _ in self.fold.rows()}
         stale = [key for key in self._table.current if key not in wanted and not self._local(key)]
-        self._table.delete(stale)
+        try:
+            self.flush()
+        finally:
+            self._table.delete(stale)
         return len(stale)
 
     def entries(self) -> list[tuple[Network, IpcacheInfo]]:

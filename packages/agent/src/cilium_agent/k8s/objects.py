@@ -7,6 +7,8 @@ Immutable by convention.
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 
@@ -173,3 +175,11 @@ class SliceObject(Slim):
     address_type: str = ""
     endpoints: list[SliceEndpoint] | None = None
     ports: list[SlicePort] | None = None
+
+
+class PolicyObject(Slim):
+    """A policy of any kind: its rules as they are, for the policy language to read."""
+
+    metadata: Meta
+    spec: dict[str, Any] | None = None
+    specs: list[dict[str, Any]] | None = None

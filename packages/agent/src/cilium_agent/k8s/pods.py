@@ -7,16 +7,18 @@ informer. One event loop.
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from typing import Protocol, TypeVar
 
 from cilium_agent.errors import PodGone
 from cilium_agent.k8s.informer import Informer
 from cilium_agent.k8s.objects import NamespaceObject, PodObject
 from cilium_agent.model import Pod
+from cilium_core.addresses import Address, parse_address
+from cilium_core.errors import FieldError
 from cilium_core.labels import LabelFilter, LabelSet, pod_labels
 
 T = TypeVar("T")
+STATIC_UID = "kubernetes.io/config.mirror"
 
 
 class Reader(Protocol):
@@ -44,12 +46,13 @@ class PodReader:
     async def get(self, namespace: str, name: str, uid: str) -> Pod:
         """Return the pod from the API server. PodGone when absent or of another uid.
 
-        An empty `uid` accepts any (runtimes older than CNI's K8S_POD_UID).
+        An empty `uid` accepts any (runtimes older than CNI's K8S_POD_UID). A static pod is
+        known to the runtime by another uid than its mirror in the API server, which names it.
         """
         found = await self._client.find(f"/api/v1/namespaces/{namespace}/pods/{name}", PodObject)
         if found is None:
             raise PodGone(f"pod {namespace}/{name} is not in the API server")
-        if uid and found.metadata.uid != uid:
+        if uid not in ("", found.metadata.uid, found.metadata.annotations.get(STATIC_UID)):
             raise PodGone(f"pod {namespace}/{name} has uid {found.metadata.uid} now, not {uid}")
         return to_pod(found)
 
@@ -68,7 +71,14 @@ class PodReader:
         """Return the filtered labels of a pod in a namespace. Pure."""
         labels = namespace.metadata.labels
         return self._filter.apply(
-            pod_labels(pod.labels, pod.namespace, labels, pod.service_account, self._cluster)
+            pod_labels(
+                pod.labels,
+                pod.namespace,
+                labels,
+                pod.service_account,
+                self._cluster,
+                pod.named_ports,
+            )
         )
 
 
@@ -83,7 +93,7 @@ def to_pod(item: PodObject) -> Pod:
         labels=dict(item.metadata.labels),
         host_network=item.spec.host_network,
         phase=item.status.phase,
-        addresses=tuple(ip_address(entry.ip) for entry in item.status.pod_ips),
+        addresses=_addresses(item),
         named_ports=tuple(
             (port.name, port.container_port, port.protocol)
             for container in item.spec.containers
@@ -91,3 +101,14 @@ def to_pod(item: PodObject) -> Pod:
             if port.name
         ),
     )
+
+
+def _addresses(item: PodObject) -> tuple[Address, ...]:
+    """Return the pod's addresses; text that is none (an old API server's) is left out."""
+    found: list[Address] = []
+    for entry in item.status.pod_ips:
+        try:
+            found.append(parse_address("status.podIPs", entry.ip))
+        except FieldError:
+            continue
+    return tuple(found)

@@ -3,12 +3,18 @@
 
 Calls note the wish and return. One worker carries wishes out, newest per pod name first come,
 and keeps a failed one with backoff. An object is touched only when its owner is the endpoint's
-own pod: a namesake pod (a StatefulSet's successor) has its own object.
+own pod: a namesake pod (a StatefulSet's successor) has its own object; and it is deleted only
+when it still describes that very endpoint: a pod's new sandbox has another.
+
+Other nodes reach a pod by its object, and the operator takes an identity without one for unused.
+So one that somebody deleted or changed is put right, as long as its pod lives: a pod that is gone
+or has ended belongs to others, who may have deleted its object for that.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 
 import aiohttp
@@ -18,16 +24,25 @@ import structlog
 from cilium_agent.errors import ApiError
 from cilium_agent.k8s.backoff import Backoff
 from cilium_agent.k8s.client import ApiClient
+from cilium_agent.k8s.informer import Informer
+from cilium_agent.k8s.objects import PodObject
+from cilium_agent.k8s.patches import merge_patch
 from cilium_agent.model import Endpoint
 from cilium_core.crds import models
 
 log = structlog.get_logger(__name__)
 
+# The shortest time between two repairs of one object: somebody else may be writing it too.
+REPAIR_SECONDS = 5.0
+ENDED = ("Succeeded", "Failed")
+Key = tuple[str, str]
 
-@dataclass(slots=True)
+
+@dataclass(frozen=True, slots=True)
 class _Wish:
     endpoint: Endpoint
     present: bool
+    repair: bool = False
 
 
 class EndpointPublisher:
@@ -38,21 +53,34 @@ class EndpointPublisher:
         self._client = client
         self._node = node_address
         self._encryption = models.EncryptionSpec(key=encryption_key)
-        self._wishes: dict[tuple[str, str], _Wish] = {}
+        self._wishes: dict[Key, _Wish] = {}
+        self._published: dict[Key, Endpoint] = {}
+        self._repaired: dict[Key, float] = {}
+        self._suspect: set[Key] = set()
         self._more = asyncio.Event()
         self.failures = 0
+        self.repairs = 0
+
+    def attach(self, informer: Informer[models.CiliumEndpoint]) -> None:
+        """Follow the objects, to put those of this node's endpoints right."""
+        informer.on_change(self._observe)
 
     def publish(self, endpoint: Endpoint) -> None:
         """Create or update the endpoint's object."""
-        self._want(endpoint, present=True)
+        key = _key(endpoint)
+        self._published[key] = endpoint
+        self._want(key, _Wish(endpoint, present=True))
 
     def withdraw(self, endpoint: Endpoint) -> None:
         """Delete the endpoint's object if it still is this endpoint's."""
-        key = (endpoint.pod_namespace, endpoint.pod_name)
-        waiting = self._wishes.get(key)
-        if waiting and waiting.present and waiting.endpoint.pod_uid != endpoint.pod_uid:
-            return  # a namesake is about to be published over it, which replaces the object
-        self._want(endpoint, present=False)
+        key = _key(endpoint)
+        held = self._published.get(key)
+        if held is not None:
+            if not _same(held, endpoint):
+                return  # the object is another endpoint's of that name, or is about to be
+            del self._published[key]
+            self._repaired.pop(key, None)
+        self._want(key, _Wish(endpoint, present=False))
 
     @property
     def pending(self) -> int:
@@ -67,63 +95,117 @@ class EndpointPublisher:
             self._more.clear()
             failed = False
             for key, wish in list(self._wishes.items()):
-                if await self._carry_out(wish):
-                    if self._wishes.get(key) is wish:
-                        del self._wishes[key]
-                else:
+                if not await self._carry_out(wish):
                     failed = True
+                elif self._wishes.get(key) is wish:
+                    del self._wishes[key]
+                    self._look_again(key)
             if failed:
                 self._more.set()
                 await backoff.sleep()
             else:
                 backoff.reset()
 
-    def _want(self, endpoint: Endpoint, *, present: bool) -> None:
-        if endpoint.pod_name:
-            self._wishes[endpoint.pod_namespace, endpoint.pod_name] = _Wish(endpoint, present)
+    def _want(self, key: Key, wish: _Wish) -> None:
+        if wish.endpoint.pod_name:
+            self._wishes[key] = wish
             self._more.set()
 
+    def _observe(
+        self, old: models.CiliumEndpoint | None, new: models.CiliumEndpoint | None
+    ) -> None:
+        item = new or old
+        if item is None:
+            return
+        key = (item.metadata.namespace, item.metadata.name)
+        endpoint = self._published.get(key)
+        if endpoint is None or self._is_right(new, endpoint):
+            return
+        if key in self._wishes:
+            if new is None:  # before or after what is being written?
+                self._suspect.add(key)
+            return
+        wait = self._repaired.get(key, float("-inf")) + REPAIR_SECONDS - time.monotonic()
+        if wait > 0:
+            asyncio.get_running_loop().call_later(wait, self._repair, key)
+        else:
+            self._repair(key)
+
+    def _look_again(self, key: Key) -> None:
+        if key in self._suspect:
+            self._suspect.discard(key)
+            self._repair(key)
+
+    def _repair(self, key: Key) -> None:
+        endpoint = self._published.get(key)
+        if endpoint is not None and key not in self._wishes:
+            self._repaired[key] = time.monotonic()
+            self._want(key, _Wish(endpoint, present=True, repair=True))
+
+    def _is_right(self, item: models.CiliumEndpoint | None, endpoint: Endpoint) -> bool:
+        if item is None or owner_uid(item) != endpoint.pod_uid:
+            return False
+        return item.status == endpoint_object(endpoint, self._node, self._encryption).status
+
     async def _carry_out(self, wish: _Wish) -> bool:
-        act = self._put if wish.present else self._remove
         try:
-            return await act(wish.endpoint)
-        except (ApiError, aiohttp.ClientError, TimeoutError) as error:
+            if not wish.present:
+                return await self._remove(wish.endpoint)
+            if wish.repair and not await self._lives(wish.endpoint):
+                return True
+            return await self._put(wish.endpoint, repair=wish.repair)
+        except (ApiError, aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as error:
             self.failures += 1
             log.warning(
                 "CiliumEndpoint not written",
-                pod=f"{wish.endpoint.pod_namespace}/{wish.endpoint.pod_name}",
+                pod="/".join(_key(wish.endpoint)),
                 error=str(error) or repr(error),
             )
             return False
 
-    async def _put(self, endpoint: Endpoint) -> bool:
+    async def _lives(self, endpoint: Endpoint) -> bool:
+        """Ask the API server whether the endpoint's pod is there and has not ended."""
+        path = f"/api/v1/namespaces/{endpoint.pod_namespace}/pods/{endpoint.pod_name}"
+        pod = await self._client.find(path, PodObject)
+        if pod is None or pod.metadata.uid != endpoint.pod_uid:
+            return False
+        return pod.status.phase not in ENDED
+
+    async def _put(self, endpoint: Endpoint, *, repair: bool) -> bool:
         collection, path = _paths(endpoint)
         found = await self._client.find(path, models.CiliumEndpoint)
         wanted = endpoint_object(endpoint, self._node, self._encryption)
         if found is not None and owner_uid(found) != endpoint.pod_uid:
             await self._client.delete(path, found.metadata.uid)
             found = None
+        held = msgspec.to_builtins(found.status) if found is not None else {}
+        change = merge_patch(held, msgspec.to_builtins(wanted.status))
+        if repair and (found is None or change):
+            self.repairs += 1
+            log.warning("CiliumEndpoint was gone or changed; put right", path=path)
         if found is None:
-            try:
-                await self._client.create(collection, wanted, models.CiliumEndpoint)
-            except ApiError as error:
-                if error.not_found:
-                    log.info("namespace is gone; CiliumEndpoint dropped", path=path)
-                    return True
-                if error.already_exists:
-                    return False
-                raise
-            return True
-        if found.status != wanted.status:
-            status = msgspec.to_builtins(wanted.status)
-            body = {"metadata": {"uid": found.metadata.uid}, "status": status}
+            return await self._create(collection, path, wanted)
+        if change:
+            body = {"metadata": {"uid": found.metadata.uid}, "status": change}
             await self._client.patch(path, body)
+        return True
+
+    async def _create(self, collection: str, path: str, wanted: models.CiliumEndpoint) -> bool:
+        try:
+            await self._client.create(collection, wanted, models.CiliumEndpoint)
+        except ApiError as error:
+            if error.not_found:
+                log.info("namespace is gone; CiliumEndpoint dropped", path=path)
+                return True
+            if error.already_exists:
+                return False
+            raise
         return True
 
     async def _remove(self, endpoint: Endpoint) -> bool:
         _, path = _paths(endpoint)
         found = await self._client.find(path, models.CiliumEndpoint)
-        if found is not None and owner_uid(found) == endpoint.pod_uid:
+        if found is not None and _describes(found, endpoint):
             await self._client.delete(path, found.metadata.uid)
         return True
 
@@ -132,6 +214,28 @@ def owner_uid(item: models.CiliumEndpoint) -> str:
     """Return the uid of the pod that owns the object, empty when none does."""
     owners = item.metadata.owner_references
     return next((owner.uid for owner in owners if owner.kind == "Pod"), "")
+
+
+def _key(endpoint: Endpoint) -> Key:
+    return endpoint.pod_namespace, endpoint.pod_name
+
+
+def _same(one: Endpoint, other: Endpoint) -> bool:
+    """Tell whether both are one attachment: one pod may have a new one before the old is gone."""
+    mine = (one.pod_uid, one.endpoint_id, one.host_interface)
+    return mine == (other.pod_uid, other.endpoint_id, other.host_interface)
+
+
+def _describes(item: models.CiliumEndpoint, endpoint: Endpoint) -> bool:
+    """Tell whether an object is this endpoint's: its pod, its number, its container.
+
+    The container is not known of an endpoint that was rebuilt from the kernel.
+    """
+    identifiers = item.status.external_identifiers
+    container = identifiers.container_id if identifiers is not None else ""
+    if container and endpoint.container_id and container != endpoint.container_id:
+        return False
+    return (owner_uid(item), item.status.id) == (endpoint.pod_uid, endpoint.endpoint_id)
 
 
 def endpoint_object(

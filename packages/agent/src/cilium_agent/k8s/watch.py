@@ -19,7 +19,7 @@ import structlog
 
 from cilium_agent.errors import ApiError
 from cilium_agent.k8s.backoff import Backoff
-from cilium_agent.k8s.client import PAGE, ApiClient, ListMeta
+from cilium_agent.k8s.client import PAGE, ApiClient
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -40,13 +40,14 @@ class Changed(NamedTuple, Generic[T]):
     item: T
 
 
-class Deleted(NamedTuple, Generic[T]):
-    """One object is gone; this was its last state."""
+class Deleted(NamedTuple):
+    """One object is gone, or has a form that cannot be read any more."""
 
-    item: T
+    namespace: str
+    name: str
 
 
-Event = Listed[T] | Changed[T] | Deleted[T]
+Event = Listed[T] | Changed[T] | Deleted
 
 
 class _Line(msgspec.Struct):
@@ -54,8 +55,14 @@ class _Line(msgspec.Struct):
     object: msgspec.Raw
 
 
-class _Bookmark(msgspec.Struct):
-    metadata: ListMeta
+class _Meta(msgspec.Struct, rename={"version": "resourceVersion"}):
+    name: str = ""
+    namespace: str = ""
+    version: str = ""
+
+
+class _Any(msgspec.Struct):
+    metadata: _Meta
 
 
 class _Refused(msgspec.Struct):
@@ -111,6 +118,12 @@ class Reflector(Generic[T]):
             except TimeoutError:
                 log.info("watch was silent, connecting again", path=self._path)
                 await self._backoff.sleep()
+            except msgspec.DecodeError as error:  # not what an API server says: a broken stream
+                log.warning(
+                    "watch not understood, listing again", path=self._path, error=str(error)
+                )
+                self._version = ""
+                await self._backoff.sleep()
             except (aiohttp.ClientError, OSError) as error:
                 log.warning("watch interrupted", path=self._path, error=repr(error))
                 await self._backoff.sleep()
@@ -126,7 +139,7 @@ class Reflector(Generic[T]):
                 return items, page.metadata.version
             query["continue"] = page.metadata.next
 
-    async def _watch(self) -> AsyncIterator[Changed[T] | Deleted[T]]:
+    async def _watch(self) -> AsyncIterator[Changed[T] | Deleted]:
         query = {
             **self._selector,
             "watch": "1",
@@ -138,12 +151,14 @@ class Reflector(Generic[T]):
             line = msgspec.json.decode(raw, type=_Line)
             if line.type == "ERROR":
                 self._refused(msgspec.json.decode(line.object, type=_Refused))
-            self._version = msgspec.json.decode(line.object, type=_Bookmark).metadata.version
-            if line.type not in ("ADDED", "MODIFIED", "DELETED"):
-                continue
-            item = self._decode(line.object)
-            if item is not None:
-                yield Deleted(item) if line.type == "DELETED" else Changed(item)
+            meta = msgspec.json.decode(line.object, type=_Any).metadata
+            self._version = meta.version
+            if line.type in ("ADDED", "MODIFIED"):
+                item = self._decode(line.object)
+                # Unreadable is as good as gone: so the copy is the one that a new list would give.
+                yield Changed(item) if item is not None else Deleted(meta.namespace, meta.name)
+            elif line.type == "DELETED":
+                yield Deleted(meta.namespace, meta.name)
 
     def _decode(self, raw: msgspec.Raw) -> T | None:
         """Return the object, None when it is not of the kind's form: one must not end us all."""

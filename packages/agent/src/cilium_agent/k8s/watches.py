@@ -13,11 +13,12 @@ from cilium_agent.k8s.objects import (
     NamespaceObject,
     NodeObject,
     PodObject,
+    PolicyObject,
     ServiceObject,
     SliceObject,
 )
 from cilium_agent.k8s.watch import Reflector
-from cilium_core.crds.models import CiliumEndpoint, CiliumIdentity, CiliumNode
+from cilium_core.crds.models import CiliumCIDRGroup, CiliumEndpoint, CiliumIdentity, CiliumNode
 
 _CILIUM = "/apis/cilium.io/v2"
 
@@ -34,6 +35,10 @@ class Watches:
     ciliumnodes: Informer[CiliumNode]
     ciliumendpoints: Informer[CiliumEndpoint]
     ciliumidentities: Informer[CiliumIdentity]
+    networkpolicies: Informer[PolicyObject]
+    ciliumnetworkpolicies: Informer[PolicyObject]
+    ciliumclusterwidenetworkpolicies: Informer[PolicyObject]
+    ciliumcidrgroups: Informer[CiliumCIDRGroup]
 
     @classmethod
     def of(cls, client: ApiClient, node: str) -> Watches:
@@ -58,6 +63,22 @@ class Watches:
             ciliumidentities=Informer(
                 "CiliumIdentity", Reflector(client, f"{_CILIUM}/ciliumidentities", CiliumIdentity)
             ),
+            networkpolicies=Informer(
+                "NetworkPolicy",
+                Reflector(client, "/apis/networking.k8s.io/v1/networkpolicies", PolicyObject),
+            ),
+            ciliumnetworkpolicies=Informer(
+                "CiliumNetworkPolicy",
+                Reflector(client, f"{_CILIUM}/ciliumnetworkpolicies", PolicyObject),
+            ),
+            ciliumclusterwidenetworkpolicies=Informer(
+                "CiliumClusterwideNetworkPolicy",
+                Reflector(client, f"{_CILIUM}/ciliumclusterwidenetworkpolicies", PolicyObject),
+            ),
+            ciliumcidrgroups=Informer(
+                "CiliumCIDRGroup",
+                Reflector(client, f"{_CILIUM}/ciliumcidrgroups", CiliumCIDRGroup),
+            ),
         )
 
     def all(self) -> Iterator[Informer[Any]]:
@@ -70,3 +91,11 @@ class Watches:
         yield self.ciliumnodes
         yield self.ciliumendpoints
         yield self.ciliumidentities
+        yield from self.policies()
+        yield self.ciliumcidrgroups
+
+    def policies(self) -> Iterator[Informer[PolicyObject]]:
+        """Yield the informers of the three kinds of policy; `scope` is the kind."""
+        yield self.networkpolicies
+        yield self.ciliumnetworkpolicies
+        yield self.ciliumclusterwidenetworkpolicies

@@ -26,7 +26,16 @@ from cilium_core.layouts.datapath import ALL_MAPS
 
 _SCHED_CLS = 3
 _CGROUP_SOCK_ADDR = 18
-STAGES = ("translate", "deliver")  # by their numbers in lib/calls.h
+STAGES = (  # by their numbers in lib/calls.h
+    "fragment",
+    "egress",
+    "translate",
+    "ingress",
+    "related",
+    "judge",
+    "deliver",
+    "drop_packet",
+)
 ENTRIES = ("from_container", "from_overlay", "from_host")
 SOCKETS = {
     "sock4_connect": syscall.AttachType.CGROUP_INET4_CONNECT,
@@ -90,6 +99,7 @@ def _pin(unit: Any, name: str, kind: int, hook: int, folder: Path) -> dict[str, 
         "name": name,
         "instructions": info.instructions,
         "jited_bytes": info.jited_bytes,
+        "verified": info.verified,
         "stack_bytes": stack_bytes(unit.dump_func(name)),
     }
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the agent asks of the loader, and the sources and constants that decide the outcome.
 
-Imported on both sides, so it needs the standard library only. Pure but for reading sources.
+Imported on both sides, so it needs the standard library only. Pure but for reading sources and
+the kernel's tick rate.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from cilium_agent.loader.clock import kernel_hz
 from cilium_agent.model import DatapathSettings
 from cilium_core.identity import LOCAL_SCOPE, Reserved
 from cilium_core.marks import c_defines
@@ -43,6 +45,7 @@ def constants_of(settings: DatapathSettings) -> dict[str, int]:
         "ENABLE_IPV6": int(settings.enable_ipv6),
         **{f"IDENTITY_{member.name}": int(member) for member in Reserved},
         "IDENTITY_LOCAL_SCOPE": LOCAL_SCOPE,
+        "KERNEL_HZ": kernel_hz(),
         **c_defines(),
     }
 

@@ -15,11 +15,12 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from cilium_agent.api.status import not_available
 from cilium_agent.datapath.store import MapStore
 from cilium_agent.metrics.reasons import FIRST_DROP_REASON, reason_text
 from cilium_agent.state import VERSION, AgentState
 from cilium_core.identity import Reserved
-from cilium_core.layouts.datapath import MapSpec
+from cilium_core.layouts.spec import MapSpec
 
 _DIRECTIONS = {1: "INGRESS", 2: "EGRESS"}
 
@@ -56,7 +57,7 @@ class AgentCollector(Collector):
             "Feature that the values turn on and that this version does not have",
             labels=["feature"],
         )
-        for name in self._state.features_not_available:
+        for name in not_available(self._state):
             missing.add_metric([name], 1)
         yield missing
 
@@ -91,6 +92,8 @@ class AgentCollector(Collector):
         for scope, informer in self._state.informers.items():
             for action, count in informer.events.items():
                 events.add_metric([scope, action, "success"], count)
+            for action, count in informer.faults.items():
+                events.add_metric([scope, action, "failed"], count)
             if informer.last_event:
                 last.add_metric(["k8s", scope, ""], informer.last_event)
         yield events

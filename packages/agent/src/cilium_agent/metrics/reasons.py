@@ -18,12 +18,16 @@ _TEXTS = {
     151: "Stale or unroutable IP",
     153: "Error while correcting L3 checksum",
     154: "Error while correcting L4 checksum",
+    155: "CT: Map insertion failed",
     156: "Invalid IPv6 extension header",
     158: "Service backend not found",
     160: "No tunnel/encapsulation endpoint (datapath BUG!)",
     166: "Unsupported L2 protocol",
     169: "FIB lookup failed",
     171: "Invalid identity",
+    175: "First logical datagram fragment not found",
+    180: "Proxy redirection not supported for protocol",
+    181: "Policy denied by denylist",
     196: "TTL exceeded",
 }
 

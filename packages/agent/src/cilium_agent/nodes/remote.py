@@ -4,29 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from ipaddress import ip_address, ip_network
-
-import structlog
 
 from cilium_agent.model import RemoteNode
-from cilium_agent.nodes.own import INTERNAL_IP, ROUTER_IP
+from cilium_agent.nodes.fields import (
+    INTERNAL_IP,
+    ROUTER_IP,
+    Problems,
+    addresses_of,
+    pod_cidrs,
+)
 from cilium_core.addresses import Address, pack_address, pack_network
 from cilium_core.crds.models import CiliumNode
 from cilium_core.layouts.datapath import IpcacheKey, TunnelInfo
-
-log = structlog.get_logger(__name__)
-
-
-def addresses_of(node: CiliumNode, kind: str) -> list[Address]:
-    """Return the node's addresses of one type, in order; text that is no address is left out."""
-    found: list[Address] = []
-    for entry in node.spec.addresses:
-        if entry.type == kind:
-            try:
-                found.append(ip_address(entry.ip))
-            except ValueError:
-                log.warning("bad address", node=node.metadata.name, address=entry.ip)
-    return found
 
 
 def tunnel_address(node: CiliumNode, *, prefer_v6: bool = False) -> Address | None:
@@ -36,23 +25,20 @@ def tunnel_address(node: CiliumNode, *, prefer_v6: bool = False) -> Address | No
     return next((a for a in own if a.version == version), own[0] if own else None)
 
 
-def remote_node(node: CiliumNode) -> RemoteNode | None:
-    """Return a node's view, None while it has no address or no pod CIDR."""
+def remote_node(node: CiliumNode, problems: Problems | None = None) -> RemoteNode | None:
+    """Return a node's view, None while it has no address or no pod CIDR that can be used."""
+    own = addresses_of(node, INTERNAL_IP, problems)
+    routers = addresses_of(node, ROUTER_IP, problems)
+    cidrs = pod_cidrs(node.spec.ipam.pod_cidrs, problems)
     tunnel = tunnel_address(node)
-    if tunnel is None or not node.spec.ipam.pod_cidrs:
+    if tunnel is None or not cidrs:
         return None
     return RemoteNode(
         name=node.metadata.name,
         tunnel=tunnel,
-        addresses=tuple(addresses_of(node, INTERNAL_IP) + addresses_of(node, ROUTER_IP)),
-        pod_cidrs=tuple(ip_network(text) for text in node.spec.ipam.pod_cidrs),
+        addresses=tuple(own + routers),
+        pod_cidrs=tuple(cidrs),
     )
-
-
-def remote_nodes(nodes: Iterable[CiliumNode], own_name: str) -> list[RemoteNode]:
-    """Return all nodes but this one, ordered by name."""
-    views = [remote_node(node) for node in nodes if node.metadata.name != own_name]
-    return sorted((view for view in views if view is not None), key=lambda view: view.name)
 
 
 def tunnel_rows(

@@ -12,9 +12,8 @@ from typing import TypeVar
 
 from cilium_agent.model import Endpoint
 from cilium_core.labels import LabelSet
-from cilium_core.policy.rules import Origin, PeerSet, Rule
-
-_WORD_BITS = 64
+from cilium_core.policy.bits import Role, Use, place
+from cilium_core.policy.rules import Origin, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,22 +156,27 @@ def of_endpoint(endpoint: Endpoint, workload: Workload | None = None) -> Endpoin
 
 
 def of_policy(
-    number: int, revision: int, rules: Iterable[Rule], bits: Mapping[PeerSet, int]
+    number: int, revision: int, rules: Iterable[Rule], uses: Mapping[Use, int]
 ) -> PolicyFact:
-    """Return what is told of a resolved policy. `bits` are the engine's bits of peer sets.
+    """Return what is told of a resolved policy. `uses` are the engine's bits of peer sets.
 
     A rule whose peer set has no bit decides nothing and is left out. A named port counts as every
     port of its protocol: what a name stands for differs by endpoint, the bits still tell.
     """
-    facts = [_of_rule(rule, bits) for rule in rules if rule.peers is None or rule.peers in bits]
+    facts = [
+        _of_rule(rule, uses)
+        for rule in rules
+        if rule.peers is None or Use(rule.peers, _role(rule)) in uses
+    ]
     return PolicyFact(number, revision, tuple(facts))
 
 
-def _of_rule(rule: Rule, bits: Mapping[PeerSet, int]) -> RuleFact:
-    peers = None
-    if rule.peers is not None:
-        word, bit = divmod(bits[rule.peers], _WORD_BITS)
-        peers = ((word, 1 << bit),)
+def _role(rule: Rule) -> Role:
+    return Role.DENY if rule.deny else Role.L7 if rule.l7 is not None else Role.ALLOW
+
+
+def _of_rule(rule: Rule, uses: Mapping[Use, int]) -> RuleFact:
+    peers = (place(uses[Use(rule.peers, _role(rule))]),) if rule.peers is not None else None
     ports = {
         (int(entry.protocol), 0, 65535)
         if entry.name

@@ -3,25 +3,23 @@
 
 A backend serves when it is ready and not terminating; when none is, terminating ones that still
 serve take over (so that the last pod of a roll-out is used until it is gone).
-publishNotReadyAddresses needs nothing here: the slices then say `ready`.
+publishNotReadyAddresses needs nothing here: the slices then say `ready`. Text that is no address
+is left out; `problems_of_service` and `problems_of_slice` name it for the log.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import ip_address
 from typing import NamedTuple
 
-import structlog
-
 from cilium_agent.k8s.objects import ServiceObject, ServicePort, SliceEndpoint, SliceObject
-from cilium_core.addresses import Address
+from cilium_core.addresses import Address, parse_address
+from cilium_core.errors import FieldError
 from cilium_core.layouts.datapath import ServiceFlag
-
-log = structlog.get_logger(__name__)
 
 PROTOCOLS = {"TCP": 6, "UDP": 17}
 SERVICE_NAME = "kubernetes.io/service-name"
+CLIENT_IP = "ClientIP"
 
 
 class Frontend(NamedTuple):
@@ -39,6 +37,7 @@ class Backend(NamedTuple):
     address: Address
     port: int
     protocol: int
+    terminating: bool = False
 
 
 class Resolved(NamedTuple):
@@ -87,22 +86,56 @@ def unsupported_ports(service: ServiceObject) -> list[str]:
     return sorted({p.protocol for p in service.spec.ports if p.protocol not in PROTOCOLS})
 
 
+def wants_affinity(service: ServiceObject) -> bool:
+    """Tell whether the service asks for one client to stay with one backend."""
+    return service.spec.session_affinity == CLIENT_IP and bool(_cluster_ips(service))
+
+
+def problems_of_service(service: ServiceObject) -> list[FieldError]:
+    """Return what of the service is left out because it is no address."""
+    problems: list[FieldError] = []
+    _cluster_ips(service, problems)
+    return problems
+
+
+def problems_of_slice(item: SliceObject) -> list[FieldError]:
+    """Return what of the slice is left out because it is no address."""
+    problems: list[FieldError] = []
+    if item.address_type in ("IPv4", "IPv6"):
+        for index, endpoint in enumerate(item.endpoints or []):
+            _addresses(f"endpoints[{index}].addresses", endpoint.addresses, problems)
+    return problems
+
+
 def service_key(item: SliceObject) -> tuple[str, str] | None:
     """Return the (namespace, name) of the service that a slice belongs to."""
     name = item.metadata.labels.get(SERVICE_NAME)
     return (item.metadata.namespace, name) if name else None
 
 
-def _cluster_ips(service: ServiceObject) -> list[Address]:
+def _cluster_ips(service: ServiceObject, problems: list[FieldError] | None = None) -> list[Address]:
     if service.spec.type == "ExternalName":
         return []
     texts = service.spec.cluster_ips or [service.spec.cluster_ip]
-    return [ip_address(text) for text in texts if text and text != "None"]
+    return _addresses("spec.clusterIPs", [t for t in texts if t and t != "None"], problems)
+
+
+def _addresses(
+    field: str, texts: Iterable[str], problems: list[FieldError] | None = None
+) -> list[Address]:
+    found: list[Address] = []
+    for text in texts:
+        try:
+            found.append(parse_address(field, text))
+        except FieldError as error:
+            if problems is not None:
+                problems.append(error)
+    return found
 
 
 def _flags(service: ServiceObject) -> ServiceFlag:
     flags = ServiceFlag(0)
-    if service.spec.session_affinity == "ClientIP":
+    if service.spec.session_affinity == CLIENT_IP:
         flags |= ServiceFlag.AFFINITY
     if service.spec.internal_traffic_policy == "Local":
         flags |= ServiceFlag.INTERNAL_LOCAL
@@ -110,7 +143,7 @@ def _flags(service: ServiceObject) -> ServiceFlag:
 
 
 def _affinity_seconds(service: ServiceObject) -> int:
-    if service.spec.session_affinity != "ClientIP":
+    if service.spec.session_affinity != CLIENT_IP:
         return 0
     config = service.spec.session_affinity_config
     seconds = config.client_ip.timeout_seconds if config and config.client_ip else None
@@ -146,14 +179,15 @@ def _of_endpoint(endpoint: SliceEndpoint, port: int, protocol: int) -> list[_Can
     serving = ready if told.serving is None else told.serving
     terminating = bool(told.terminating)
     found: list[_Candidate] = []
-    for text in endpoint.addresses:
-        address = ip_address(text)
-        backend = Backend(int(address), address, port, protocol)
+    for address in _addresses("addresses", endpoint.addresses):
+        backend = Backend(int(address), address, port, protocol, terminating)
         found.append(_Candidate(backend, ready and not terminating, serving))
     return found
 
 
 def _choose(candidates: list[_Candidate]) -> tuple[Backend, ...]:
-    ready = {c.backend for c in candidates if c.ready}
-    serving = {c.backend for c in candidates if c.serving}
-    return tuple(sorted(ready or serving, key=lambda b: (b.packed, b.port, b.protocol)))
+    ready = [c.backend for c in candidates if c.ready]
+    serving = [c.backend for c in candidates if c.serving]
+    # Of one that two slices list the form that is not terminating counts: it comes last.
+    chosen = {b[:4]: b for b in sorted(ready or serving, key=lambda b: not b.terminating)}
+    return tuple(sorted(chosen.values(), key=lambda b: (b.packed, b.port, b.protocol)))

@@ -18,6 +18,7 @@ from cilium_core.addresses import pack_address, unpack_address
 from cilium_core.layouts.datapath import (
     BackendInfo,
     BackendKey,
+    BackendState,
     ServiceInfo,
     ServiceKey,
     SlotInfo,
@@ -135,8 +136,13 @@ class Compiler:
         number = self.backends.get((packed, backend.port, backend.protocol))
         key = BackendKey(number)
         if key not in rows.backends:
+            state = BackendState.TERMINATING if backend.terminating else BackendState.ACTIVE
             rows.backends[key] = BackendInfo(
-                addr=packed, port=backend.port, proto=backend.protocol, backend_id=number
+                addr=packed,
+                port=backend.port,
+                proto=backend.protocol,
+                state=int(state),
+                backend_id=number,
             )
         return number
 

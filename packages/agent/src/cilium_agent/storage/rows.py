@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlmodel import Field, SQLModel
@@ -33,6 +34,43 @@ class EndpointRow(SQLModel, table=True):
     identity: int
     labels: str
     state: str
+
+
+class GivenRow(SQLModel, table=True):
+    """What was given out last, one row for each kind: `endpoint`, `ipv4`, `ipv6`."""
+
+    __tablename__ = "last_given"
+
+    kind: str = Field(primary_key=True)
+    value: str
+
+
+class Given(NamedTuple):
+    """The endpoint id and the addresses that were given out last; 0 and None when not known."""
+
+    endpoint_id: int = 0
+    ipv4: IPv4Address | None = None
+    ipv6: IPv6Address | None = None
+
+
+def given_by(endpoint: Endpoint) -> list[dict[str, str]]:
+    """Return the values of the rows that a new endpoint leaves: what it was given."""
+    given = {
+        "endpoint": endpoint.endpoint_id,
+        "ipv4": endpoint.ipv4,
+        "ipv6": endpoint.ipv6,
+    }
+    return [{"kind": kind, "value": str(value)} for kind, value in given.items() if value]
+
+
+def to_given(rows: Iterable[GivenRow]) -> Given:
+    """Return what the rows say. ValueError when a value is no number or address."""
+    held = {row.kind: row.value for row in rows}
+    return Given(
+        endpoint_id=int(held.get("endpoint", 0)),
+        ipv4=IPv4Address(held["ipv4"]) if "ipv4" in held else None,
+        ipv6=IPv6Address(held["ipv6"]) if "ipv6" in held else None,
+    )
 
 
 def to_values(endpoint: Endpoint) -> dict[str, Any]:

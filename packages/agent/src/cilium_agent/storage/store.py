@@ -3,7 +3,8 @@
 
 Every call runs on that thread, in the order of the calls, and returns when SQLite has it; the
 event loop never waits for the disk. A file that SQLite cannot read is moved aside and an empty
-one takes its place; `was_corrupt` tells the caller to rebuild from what the kernel holds.
+one takes its place. Rows may thus be missing at any start, as when the file was removed: a missing
+row never means that there is no endpoint (`endpoints.restore` asks the kernel).
 """
 
 from __future__ import annotations
@@ -17,12 +18,20 @@ from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import Engine, event, text
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.exc import DatabaseError
 from sqlmodel import Session, SQLModel, col, create_engine, delete, select
 
-from cilium_agent.model import Endpoint
-from cilium_agent.storage.rows import EndpointRow, to_endpoint, to_values
+from cilium_agent.model import Endpoint, EndpointState
+from cilium_agent.storage.rows import (
+    EndpointRow,
+    Given,
+    GivenRow,
+    given_by,
+    to_endpoint,
+    to_given,
+    to_values,
+)
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -36,7 +45,6 @@ class EndpointStore:
         self._path = path
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="storage")
         self._engine: Engine | None = None
-        self.was_corrupt = False
 
     @classmethod
     async def open(cls, path: Path) -> EndpointStore:
@@ -49,9 +57,17 @@ class EndpointStore:
         """Return all endpoints by id."""
         return await self._run(self._load)
 
+    async def last_given(self) -> Given:
+        """Return the id and the addresses of the endpoint that was begun last."""
+        return await self._run(self._last_given)
+
     async def put(self, endpoint: Endpoint) -> None:
-        """Write the endpoint's row, replacing an older one of the same host interface."""
-        await self._run(self._put, to_values(endpoint))
+        """Write the endpoint's row, replacing an older one of the same host interface.
+
+        With one that is being created goes a note of what it was given (`last_given`).
+        """
+        given = given_by(endpoint) if endpoint.state is EndpointState.CREATING else []
+        await self._run(self._put, to_values(endpoint), given)
 
     async def delete(self, host_interface: str) -> None:
         """Remove a row; absent is not an error."""
@@ -72,11 +88,11 @@ class EndpointStore:
         try:
             self._engine = _engine(self._path)
             self._load()
+            self._last_given()
         except (DatabaseError, ValueError) as error:
             self._close()
             aside = _move_aside(self._path)
             log.error("endpoint file unreadable, moved aside", file=str(aside), error=str(error))
-            self.was_corrupt = True
             self._engine = _engine(self._path)
 
     def _load(self) -> list[Endpoint]:
@@ -84,13 +100,15 @@ class EndpointStore:
             rows = session.exec(select(EndpointRow).order_by(col(EndpointRow.endpoint_id)))
             return [to_endpoint(row) for row in rows]
 
-    def _put(self, values: dict[str, Any]) -> None:
-        statement = insert(EndpointRow).values(**values)
-        others = {name: statement.excluded[name] for name in values if name != "host_interface"}
+    def _last_given(self) -> Given:
+        with Session(self._required()) as session:
+            return to_given(session.exec(select(GivenRow)))
+
+    def _put(self, values: dict[str, Any], given: list[dict[str, str]]) -> None:
         with self._required().begin() as connection:
-            connection.execute(
-                statement.on_conflict_do_update(index_elements=["host_interface"], set_=others)
-            )
+            connection.execute(_upsert(EndpointRow, "host_interface", values))
+            for note in given:
+                connection.execute(_upsert(GivenRow, "kind", note))
 
     def _delete(self, host_interface: str) -> None:
         with self._required().begin() as connection:
@@ -107,6 +125,12 @@ class EndpointStore:
         if self._engine is None:
             raise RuntimeError("the endpoint store is closed")
         return self._engine
+
+
+def _upsert(table: type[SQLModel], key: str, values: dict[str, Any]) -> Insert:
+    statement = insert(table).values(**values)
+    others = {name: statement.excluded[name] for name in values if name != key}
+    return statement.on_conflict_do_update(index_elements=[key], set_=others)
 
 
 def _engine(path: Path) -> Engine:

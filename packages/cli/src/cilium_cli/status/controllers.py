@@ -76,8 +76,8 @@ def add_pods(status: Status, name: str, pods: Iterable[Pod]) -> None:
     for pod in pods:
         phase = pod.status.phase or "Unknown"
         phases[phase] = phases.get(phase, 0) + 1
-        for container in pod.spec.containers:
-            image = image_of(pod, container)
+        # Containers of one image count once: the figure tells how many pods run it.
+        for image in {image_of(pod, container) for container in pod.spec.containers}:
             images[image] = images.get(image, 0) + 1
         if phase == "Pending":
             status.warning(name, pod.metadata.name, "pod is pending")

@@ -7,6 +7,7 @@ change of a schema; the operator leaves definitions of a newer version alone. Pu
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ from cilium_core.crds.schema import Schema
 
 GROUP = "cilium.io"
 VERSION = "v2"
-SCHEMA_VERSION = "1.34.3"
+SCHEMA_VERSION = "1.34.4"
 SCHEMA_VERSION_LABEL = "io.cilium.k8s.crd.schema.version"
 
 
@@ -115,8 +116,8 @@ CILIUM_NODE = Definition(
 )
 
 _SCHEMAS = (
-    (CILIUM_NETWORK_POLICY, policy.policy_schema),
-    (CILIUM_CLUSTERWIDE_NETWORK_POLICY, policy.policy_schema),
+    (CILIUM_NETWORK_POLICY, partial(policy.policy_schema, clusterwide=False)),
+    (CILIUM_CLUSTERWIDE_NETWORK_POLICY, partial(policy.policy_schema, clusterwide=True)),
     (CILIUM_CIDR_GROUP, policy.cidr_group_schema),
     (CILIUM_IDENTITY, nodes.identity_schema),
     (CILIUM_ENDPOINT, nodes.endpoint_schema),

@@ -16,6 +16,14 @@ from cilium_core.crds.schema import (
 )
 
 _OPEN = {"x-kubernetes-preserve-unknown-fields": True}
+# The form only: that IPv6 text has the right groups, and that a CIDR has no host bits set, no
+# pattern can say; readers check it again.
+_V4 = r"(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(\.(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)){3}"
+_V6 = r"[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*"
+V4_PATTERN = f"^({_V4})?$"
+V6_PATTERN = f"^({_V6})?$"
+ADDRESS_PATTERN = f"^({_V4}|{_V6})?$"
+POD_CIDR_PATTERN = f"^({_V4}/([12]?\\d|3[0-2])|{_V6}/([1-9]?\\d|1[01]\\d|12[0-8]))$"
 
 
 def _root(properties: dict[str, Schema], description: str, required: list[str]) -> Schema:
@@ -24,7 +32,8 @@ def _root(properties: dict[str, Schema], description: str, required: list[str]) 
 
 
 def _address_pair(description: str) -> Schema:
-    return obj({"ipv4": text(), "ipv6": text()}, description)
+    pair = {"ipv4": text(pattern=V4_PATTERN), "ipv6": text(pattern=V6_PATTERN)}
+    return obj(pair, description)
 
 
 def _addresses(description: str) -> Schema:
@@ -58,7 +67,12 @@ def node_schema() -> Schema:
     spec = obj(
         {
             "addresses": array(
-                obj({"type": text("InternalIP, ExternalIP, CiliumInternalIP …"), "ip": text()}),
+                obj(
+                    {
+                        "type": text("InternalIP, ExternalIP, CiliumInternalIP …"),
+                        "ip": text(pattern=ADDRESS_PATTERN),
+                    }
+                ),
                 "Addresses of the node.",
             ),
             "health": _address_pair("The health endpoint's addresses."),
@@ -68,7 +82,10 @@ def node_schema() -> Schema:
             "instance-id": text("The cloud provider's name of the node."),
             "ipam": obj(
                 {
-                    "podCIDRs": array(text(), "CIDRs that pods of the node get addresses from."),
+                    "podCIDRs": array(
+                        text(pattern=POD_CIDR_PATTERN),
+                        "CIDRs that pods of the node get addresses from, without host bits.",
+                    ),
                     "pool": _addresses("Addresses that the node may give."),
                     "ipv6-pool": _addresses("IPv6 addresses that the node may give."),
                     "pools": _pools(),
@@ -155,7 +172,9 @@ def endpoint_schema() -> Schema:
             "networking": obj(
                 {
                     "addressing": array(_address_pair("One address per family.")),
-                    "node": text("Address of the node, as others reach it."),
+                    "node": text(
+                        "Address of the node, as others reach it.", pattern=ADDRESS_PATTERN
+                    ),
                 },
                 required=["addressing"],
             ),

@@ -17,9 +17,14 @@ from cilium_core.crds.schema import (
     timestamp,
 )
 
+SECTIONS = ("ingress", "ingressDeny", "egress", "egressDeny")
 SPEC_RULE = {
     "rule": "has(self.spec) || has(self.specs)",
     "message": "either spec or specs must be set",
+}
+NODE_RULE = {
+    "rule": "!has(self.spec) || !has(self.spec.nodeSelector)",
+    "message": "only a CiliumClusterwideNetworkPolicy selects nodes (spec.nodeSelector)",
 }
 
 
@@ -50,8 +55,14 @@ def _egress_peers() -> dict[str, Schema]:
     }
 
 
-def rule_schema() -> Schema:
-    """One rule: who it selects and what it allows or denies in each direction."""
+def rule_schema(*, clusterwide: bool) -> Schema:
+    """One rule: who it selects and what it allows or denies in each direction.
+
+    At least one section has an element, and only a clusterwide rule selects nodes.
+    """
+    subject: Schema = {"oneOf": any_of_required("endpointSelector", "nodeSelector")}
+    if not clusterwide:
+        subject = {"required": ["endpointSelector"], "not": any_of_required("nodeSelector")[0]}
     allow_ports = ports.ports("Ports, with the application rules for them.")
     deny_ports = ports.ports_denied("Ports.")
     return obj(
@@ -107,13 +118,16 @@ def rule_schema() -> Schema:
             ),
             "description": text("Free text."),
             "log": obj(
-                {"value": text("Text that flows carry.", maxLength=32, pattern="^[[:print:]]*$")},
+                {"value": text("Text that flows carry.", maxLength=32, pattern="^[ -~]*$")},
                 "What flows say when this rule decided.",
             ),
         },
         "A policy rule.",
-        anyOf=any_of_required("ingress", "ingressDeny", "egress", "egressDeny"),
-        oneOf=any_of_required("endpointSelector", "nodeSelector"),
+        anyOf=[
+            {"properties": {section: {"minItems": 1}}, "required": [section]}
+            for section in SECTIONS
+        ],
+        **subject,
     )
 
 
@@ -139,20 +153,23 @@ def _status() -> Schema:
     )
 
 
-def policy_schema() -> Schema:
-    """Root schema of both policy kinds; either `spec` or `specs` must be there (CEL)."""
+def policy_schema(*, clusterwide: bool) -> Schema:
+    """Root schema of a policy kind; either `spec` or `specs` must be there (CEL)."""
+    rules = [SPEC_RULE] if clusterwide else [SPEC_RULE, NODE_RULE]
     return obj(
         {
             "apiVersion": text(),
             "kind": text(),
             "metadata": {"type": "object"},
-            "spec": rule_schema(),
-            "specs": array(rule_schema(), "Several rules under one name."),
+            "spec": rule_schema(clusterwide=clusterwide),
+            "specs": array(
+                rule_schema(clusterwide=clusterwide), "Several rules under one name.", minItems=1
+            ),
             "status": _status(),
         },
         "Network policy for endpoints, on layers 3 to 7.",
         required=["metadata"],
-        **{"x-kubernetes-validations": [dict(SPEC_RULE)]},
+        **{"x-kubernetes-validations": [dict(rule) for rule in rules]},
     )
 
 

@@ -13,33 +13,29 @@ from cilium_core.crds.schema import (
     obj,
     text,
 )
-from cilium_core.crds.selectors import fqdns
+from cilium_core.crds.selectors import FQDN_PATTERN_PATTERN, questions
+from cilium_core.policy.language import icmp
+from cilium_core.policy.language.http import MISMATCHES
+from cilium_core.policy.language.kafka import LONGEST_TOPIC, ROLES
+from cilium_core.policy.language.ports import LONGEST_NAME, PROTOCOLS
 
 PORT_PATTERN = (
-    r"^(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[0-9]{1,4})"
-    r"|([a-zA-Z0-9]-?)*[a-zA-Z](-?[a-zA-Z0-9])*$"
+    r"^(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3}|0"
+    r"|([a-zA-Z0-9]-?)*[a-zA-Z](-?[a-zA-Z0-9])*)$"
 )
-PROTOCOLS = ("TCP", "UDP", "SCTP", "ICMP", "ICMPV6", "ANY", "VRRP", "IGMP")
-KAFKA_ROLES = ("produce", "consume")
-ICMP_TYPE_PATTERN = (
-    r"^([0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5]|EchoReply|DestinationUnreachable|Redirect"
-    r"|Echo|EchoRequest|RouterAdvertisement|RouterSelection|TimeExceeded|ParameterProblem"
-    r"|Timestamp|TimestampReply|Photuris|ExtendedEcho Request|ExtendedEcho Reply|PacketTooBig"
-    r"|ParameterProblem|MulticastListenerQuery|MulticastListenerReport|MulticastListenerDone"
-    r"|RouterSolicitation|NeighborSolicitation|NeighborAdvertisement|RedirectMessage"
-    r"|RouterRenumbering|ICMPNodeInformationQuery|ICMPNodeInformationResponse"
-    r"|InverseNeighborDiscoverySolicitation|InverseNeighborDiscoveryAdvertisement"
-    r"|HomeAgentAddressDiscoveryRequest|HomeAgentAddressDiscoveryReply|MobilePrefixSolicitation"
-    r"|MobilePrefixAdvertisement|DuplicateAddressRequestCodeSuffix"
-    r"|DuplicateAddressConfirmationCodeSuffix|ExtendedEchoRequest|ExtendedEchoReply)$"
-)
+_TYPE_NAMES = "|".join(sorted({*icmp.TYPES_V4, *icmp.TYPES_V6}))
+ICMP_TYPE_PATTERN = rf"^([0-9]|[1-9][0-9]|1[0-9]{{2}}|2[0-4][0-9]|25[0-5]|{_TYPE_NAMES})$"
 
 
 def _port_list(maximum: int = 40) -> Schema:
     return array(
         obj(
             {
-                "port": text("A number, or the name of a container port.", pattern=PORT_PATTERN),
+                "port": text(
+                    "A number, or the name of a container port.",
+                    pattern=PORT_PATTERN,
+                    maxLength=LONGEST_NAME,
+                ),
                 "endPort": integer(
                     "Last port of a range.", format="int32", minimum=0, maximum=65535
                 ),
@@ -65,7 +61,12 @@ def ports(description: str) -> Schema:
                 "terminatingTLS": _tls("How the proxy terminates TLS from the client."),
                 "originatingTLS": _tls("How the proxy opens TLS towards the server."),
                 "serverNames": array(
-                    text("A name, or a pattern with *.", minLength=1, maxLength=255),
+                    text(
+                        "A name, or a pattern with *.",
+                        minLength=1,
+                        maxLength=255,
+                        pattern=FQDN_PATTERN_PATTERN,
+                    ),
                     "Names of the TLS handshake (SNI) to allow.",
                     minItems=1,
                 ),
@@ -145,7 +146,7 @@ def _l7_rules() -> Schema:
         {
             "http": array(_http(), "Requests to allow, ORed."),
             "kafka": array(_kafka(), "Kafka requests to allow, ORed."),
-            "dns": fqdns("Questions to allow, ORed."),
+            "dns": questions("Questions to allow, ORed."),
             "l7proto": text("Name of a parser."),
             "l7": array(mapping(text()), "Rules of that parser."),
         },
@@ -176,7 +177,7 @@ def _http() -> Schema:
                         "value": text("Its value."),
                         "secret": _secret("Secret that holds the value."),
                         "mismatch": enum(
-                            ["LOG", "ADD", "DELETE", "REPLACE"],
+                            MISMATCHES,
                             "What to do instead of denying when it does not match.",
                         ),
                     },
@@ -190,14 +191,18 @@ def _http() -> Schema:
 
 
 def _kafka() -> Schema:
+    both = {"properties": {"role": {}, "apiKey": {}}, "required": ["role", "apiKey"]}
+    not_both: Schema = {"not": both}
     return obj(
         {
-            "role": enum(KAFKA_ROLES, "A group of API keys."),
+            "role": enum(ROLES, "A group of API keys."),
             "apiKey": text("One API key by name."),
             "apiVersion": text("One API version."),
             "clientID": text("The client's id."),
-            "topic": text("The topic.", maxLength=255),
-        }
+            "topic": text("The topic.", maxLength=LONGEST_TOPIC),
+        },
+        "One request pattern; {} is every request.",
+        **not_both,
     )
 
 

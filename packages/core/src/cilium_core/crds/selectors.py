@@ -3,28 +3,18 @@
 
 from __future__ import annotations
 
-from cilium_core.crds.schema import Schema, any_of_required, array, enum, mapping, obj, text
+from typing import Any
 
-CIDR_PATTERN = (
-    r"^\s*(((25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(\.(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)){3}"
-    r"(/([0-9]|[12]\d|3[0-2]))?)|([0-9A-Fa-f:]*:[0-9A-Fa-f:.]*"
-    r"(/([0-9]|[1-9]\d|1[01]\d|12[0-8]))?))\s*$"
-)
-ENTITIES = (
-    "all",
-    "world",
-    "cluster",
-    "host",
-    "init",
-    "ingress",
-    "unmanaged",
-    "remote-node",
-    "health",
-    "none",
-    "kube-apiserver",
-    "world-ipv4",
-    "world-ipv6",
-)
+from cilium_core.crds.schema import Schema, any_of_required, array, enum, mapping, obj, text
+from cilium_core.policy.language.entities import ENTITIES
+
+_OCTET = r"(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+_IPV4 = rf"{_OCTET}(\.{_OCTET}){{3}}"
+_IPV6 = r"[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*"
+_MASK4 = r"/([0-9]|[12]\d|3[0-2])"
+_MASK6 = r"/([0-9]|[1-9]\d|1[01]\d|12[0-8])"
+CIDR_PATTERN = rf"^({_IPV4}({_MASK4})?|{_IPV6}({_MASK6})?)$"
+MASKED_CIDR_PATTERN = rf"^({_IPV4}{_MASK4}|{_IPV6}{_MASK6})$"
 FQDN_NAME_PATTERN = r"^([-a-zA-Z0-9_]+[.]?)+$"
 FQDN_PATTERN_PATTERN = r"^([-a-zA-Z0-9_*]+[.]?)+$"
 LABEL_VALUE_PATTERN = r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"
@@ -74,6 +64,11 @@ def cidr(description: str = "A CIDR or a single address.") -> Schema:
     return text(description, pattern=CIDR_PATTERN)
 
 
+def masked_cidr(description: str) -> Schema:
+    """One prefix of either family, its length written out."""
+    return text(description, pattern=MASKED_CIDR_PATTERN)
+
+
 def cidrs(description: str) -> Schema:
     """A list of prefixes, ORed."""
     return array(cidr(), description)
@@ -84,7 +79,7 @@ def cidr_set(description: str) -> Schema:
     return array(
         obj(
             {
-                "cidr": cidr("The prefix."),
+                "cidr": masked_cidr("The prefix."),
                 "cidrGroupRef": text(
                     "Name of a CiliumCIDRGroup.",
                     maxLength=253,
@@ -94,7 +89,9 @@ def cidr_set(description: str) -> Schema:
                     ),
                 ),
                 "cidrGroupSelector": label_selector("Selects CiliumCIDRGroups by their labels."),
-                "except": array(cidr(), "Prefixes inside it that are left out."),
+                "except": array(
+                    masked_cidr("A prefix inside it."), "Prefixes inside it that are left out."
+                ),
             },
             oneOf=any_of_required("cidr", "cidrGroupRef", "cidrGroupSelector"),
         ),
@@ -153,7 +150,16 @@ def services(description: str) -> Schema:
 
 
 def fqdns(description: str) -> Schema:
-    """DNS names and patterns, ORed."""
+    """DNS names and patterns, ORed; each is one or the other."""
+    return _names(description, oneOf=any_of_required("matchName", "matchPattern"))
+
+
+def questions(description: str) -> Schema:
+    """DNS names and patterns, ORed; one element may have both."""
+    return _names(description, anyOf=any_of_required("matchName", "matchPattern"))
+
+
+def _names(description: str, **alternatives: Any) -> Schema:
     return array(
         obj(
             {
@@ -163,7 +169,8 @@ def fqdns(description: str) -> Schema:
                     maxLength=255,
                     pattern=FQDN_PATTERN_PATTERN,
                 ),
-            }
+            },
+            **alternatives,
         ),
         description,
     )

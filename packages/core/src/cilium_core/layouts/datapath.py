@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keys and values of the datapath's pinned maps, version 1.
+"""Keys and values of the datapath's pinned maps; those that decide are in `layouts.policy`.
 
 Addresses are 16 bytes, IPv4 mapped (`cilium_core.addresses`). A map's name carries its layout
 version: a change of layout is a new name, so that an upgrade never misreads an old map.
@@ -7,12 +7,14 @@ version: a change of layout is a new name, so that an upgrade never misreads an 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum, IntFlag
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from cilium_core.addresses import UNSPECIFIED
+from cilium_core.layouts.events import EVENT_MAPS
+from cilium_core.layouts.policy import POLICY_MAPS
 from cilium_core.layouts.record import U8, U16, U32, U64, Be16, Mac, Raw16, Record, record
+from cilium_core.layouts.spec import MapKind, MapSpec
 
 
 class EndpointFlag(IntFlag):
@@ -45,16 +47,21 @@ class EndpointKey(Record):
 
 @record("endpoint_info")
 class EndpointInfo(Record):
-    """Where a local address lives and who it is. `ifindex` is the host-side veth."""
+    """Where a local address lives, who it is and what it enforces. `ifindex` is the host's veth.
 
+    `addr` repeats the key, since values recycle. `policy` 0 is never enforced: all is allowed.
+    Connections judged under another `revision` are judged again.
+    """
+
+    addr: Raw16
     ifindex: U32
     identity: U32
     endpoint_id: U16
     flags: U16
     mac: Mac  # of the pod's own device
     node_mac: Mac  # of the host-side device
-    row: U32 = 0  # policy row base; 0 = policy never enforced
-    pad: U32 = 0
+    policy: U32 = 0
+    revision: U32 = 0
 
 
 @record("ipcache_key")
@@ -162,6 +169,7 @@ class TranslationFlag(IntFlag):
     """Bits of `TranslationInfo.flags`."""
 
     SOURCE = 1  # a reply: the address replaces the packet's source, else its destination
+    HAIRPIN = 2  # a pod's reply to itself, on its way back from the service's address
 
 
 @record("translation_key")
@@ -209,41 +217,7 @@ class MetricsInfo(Record):
     bytes: U64
 
 
-class MapKind(IntEnum):
-    """`enum bpf_map_type` numbers that this project uses."""
-
-    HASH = 1
-    ARRAY = 2
-    PROG_ARRAY = 3
-    PERCPU_HASH = 5
-    PERCPU_ARRAY = 6
-    LRU_HASH = 9
-    LPM_TRIE = 11
-
-
-K = TypeVar("K", bound=Record)
-V = TypeVar("V", bound=Record)
-
-NO_PREALLOC = 1  # BPF_F_NO_PREALLOC
-
-
-@dataclass(frozen=True)
-class MapSpec(Generic[K, V]):
-    """One pinned map: its name under the maps folder, kind, layouts and size in entries."""
-
-    name: str
-    kind: MapKind
-    key: type[K]
-    value: type[V]
-    max_entries: int
-
-    @property
-    def flags(self) -> int:
-        """Creation flags: tables that Python fills take memory as they grow."""
-        return NO_PREALLOC if self.kind in (MapKind.HASH, MapKind.LPM_TRIE) else 0
-
-
-ENDPOINTS = MapSpec("cilium_lxc_v1", MapKind.HASH, EndpointKey, EndpointInfo, 65536)
+ENDPOINTS = MapSpec("cilium_lxc_v2", MapKind.HASH, EndpointKey, EndpointInfo, 65536)
 IPCACHE = MapSpec("cilium_ipcache_v1", MapKind.LPM_TRIE, IpcacheKey, IpcacheInfo, 512000)
 TUNNELS = MapSpec("cilium_tunnel_v1", MapKind.LPM_TRIE, IpcacheKey, TunnelInfo, 65536)
 SERVICES = MapSpec("cilium_lb_services_v1", MapKind.HASH, ServiceKey, ServiceInfo, 65536)
@@ -265,4 +239,6 @@ ALL_MAPS: tuple[MapSpec[Any, Any], ...] = (
     REVERSE,
     TRANSLATIONS,
     METRICS,
+    *POLICY_MAPS,
+    *EVENT_MAPS,
 )

@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The record that the kernel writes into the event ring: fixed size, 128 bytes. Version 1."""
+"""The record that the kernel writes into the event ring, 128 bytes, and what steers the ring.
+
+The kernel never wakes the reader (a wake-up costs more than the event): it polls, some tens of
+milliseconds apart.
+"""
 
 from __future__ import annotations
 
 from enum import IntEnum, IntFlag
+from typing import Any
 
 from cilium_core.layouts.record import U8, U16, U32, U64, Be16, Raw16, Record, record
+from cilium_core.layouts.spec import MapKind, MapSpec, NoKey
 
 
 class EventType(IntEnum):
@@ -71,7 +77,8 @@ class Event(Record):
     `subtype` is the drop reason (DROP), the observation point (TRACE) or the verdict's drop reason
     with 0 for allowed (POLICY_VERDICT). `endpoint_id` enforces or observes; addresses and ports
     are those on which policy was judged (behind services). `word` and `bits` are the peer sets
-    that matched in the row `row_prefixlen` (0: no row was read).
+    that matched in the row `row_prefixlen` (0: no row was read). `ifindex` is where the packet
+    goes (TRACE; 0: into the stack) or came in by (the others), `line` a drop's place in the C.
     """
 
     time: U64
@@ -105,3 +112,47 @@ class Event(Record):
     tx_packets: U64
     rx_packets: U64
     pad2: U64 = 0
+
+
+@record("event_lost_key")
+class EventLostKey(Record):
+    """A type of event (`EventType`)."""
+
+    type: U32
+
+
+@record("event_lost_info")
+class EventLostInfo(Record):
+    """How many events of the type found no room in the ring, on one CPU."""
+
+    count: U64
+
+
+class ConfigKey(IntEnum):
+    """Places in the array of settings that programs read while they run; all 0 is silence."""
+
+    EVENTS = 0  # bits by number of EventType: which are written
+    TRACE_INTERVAL = 1  # seconds between two trace events of one side of a connection
+    TRACE_FLAGS = 2  # TCP flags of which the first sight is reported
+
+
+@record("config_key")
+class ConfigIndex(Record):
+    """A ConfigKey."""
+
+    index: U32
+
+
+@record("config_info")
+class ConfigInfo(Record):
+    """A setting's value."""
+
+    value: U64
+
+
+RING_BYTES = 4 << 20
+EVENTS = MapSpec("cilium_events_v1", MapKind.RINGBUF, NoKey, Event, RING_BYTES)
+EVENT_LOST = MapSpec("cilium_event_lost_v1", MapKind.PERCPU_ARRAY, EventLostKey, EventLostInfo, 16)
+CONFIG = MapSpec("cilium_config_v1", MapKind.ARRAY, ConfigIndex, ConfigInfo, 16)
+
+EVENT_MAPS: tuple[MapSpec[Any, Any], ...] = (EVENTS, EVENT_LOST, CONFIG)

@@ -9,9 +9,10 @@ order, is `cilium_core.policy.tables`.
 from __future__ import annotations
 
 from enum import IntFlag
-from typing import Annotated
+from typing import Annotated, Any
 
 from cilium_core.layouts.record import U8, U16, U32, U64, Be16, Raw16, Record, Wire, record
+from cilium_core.layouts.spec import MapKind, MapSpec
 
 ROW_CELLS = 4  # cells inside a row; more lie in an overflow list
 LIST_CELLS = 128  # longest overflow list: 8 192 peer sets on one port
@@ -31,11 +32,14 @@ class BitsKey(Record):
 
 @record("bits_info")
 class BitsInfo(Record):
-    """Which of the word's peer sets have the identity; the key repeated, since values recycle."""
+    """Which of the word's peer sets have the identity; the key repeated, since values recycle.
 
-    bits: U64
+    The key comes first: it is overwritten first, and readers check it last.
+    """
+
     identity: U32
     word: U32
+    bits: U64
 
 
 class RowFlag(IntFlag):
@@ -76,10 +80,12 @@ class Cell(Record):
 class RowInfo(Record):
     """What a row decides: flags, `count` cells here, the rest in overflow list `list_id` (0: none).
 
-    `cells` holds ROW_CELLS packed Cells, unused ones zero.
+    `cells` holds ROW_CELLS packed Cells, unused ones zero. `prefixlen` repeats the key's: a lookup
+    does not tell it.
     """
 
-    flags: U16
+    flags: U8
+    prefixlen: U8
     count: U16
     list_id: U32
     cells: Annotated[bytes, Wire("128s")] = bytes(128)
@@ -107,12 +113,11 @@ class ListInfo(Record):
 
 
 class ConnectionFlag(IntFlag):
-    """Bits of `ConnectionInfo.flags`. Tx is from the one who opened the connection."""
+    """Bits of `ConnectionInfo.flags`. That a side closes is in its TCP flags (FIN, RST)."""
 
     SEEN_NON_SYN = 1
-    TX_CLOSING = 2
-    RX_CLOSING = 4
     PROXY = 8
+    DENIED = 16  # a TCP connection that policy ended: its packets are dropped, replies too
 
 
 @record("connection_key")
@@ -120,7 +125,7 @@ class ConnectionKey(Record):
     """A connection as its enforcing endpoint (`local`) sees it.
 
     `direction` says who opened it: 1 the peer (ingress), 2 the endpoint (egress). Ports of ICMP
-    echo are both the identifier.
+    echo are both the identifier; other ICMP messages open nothing.
     """
 
     local: Raw16
@@ -137,6 +142,8 @@ class ConnectionInfo(Record):
     """State of a connection. `expires` is in seconds of the monotonic clock (boot time excluded).
 
     Forward packets skip policy while `revision` is the endpoint's and `peer_identity` the peer's.
+    Tx is from the one who opened it. `*_reported` are the seconds of the last trace event. With a
+    `service_id`, packets towards the endpoint are given the service's address as their source.
     """
 
     expires: U32
@@ -158,7 +165,7 @@ class ConnectionInfo(Record):
 
 @record("fragment_key")
 class FragmentKey(Record):
-    """A datagram in pieces."""
+    """A datagram in pieces. `ident` as it lies on the wire; `proto` is the fragment header's."""
 
     saddr: Raw16
     daddr: Raw16
@@ -170,7 +177,38 @@ class FragmentKey(Record):
 
 @record("fragment_info")
 class FragmentInfo(Record):
-    """The ports that its first piece showed."""
+    """What its first piece showed of the transport header."""
 
     sport: Be16
     dport: Be16
+    proto: U8
+    icmp_type: U8
+    icmp_code: U8
+    pad: U8 = 0
+
+
+@record("number_key")
+class NumberKey(Record):
+    """A number that stands for a content: a peer set's bit, or a resolved policy."""
+
+    number: U32
+
+
+@record("number_info")
+class NumberInfo(Record):
+    """The content's digest, by which a restarted agent finds the same number again."""
+
+    digest: Raw16
+
+
+BITS = MapSpec("cilium_policy_bits_v1", MapKind.HASH, BitsKey, BitsInfo, 1_048_576)
+ROWS = MapSpec("cilium_policy_rows_v1", MapKind.LPM_TRIE, RowKey, RowInfo, 262_144)
+LISTS = MapSpec("cilium_policy_lists_v1", MapKind.HASH, ListKey, ListInfo, 65_536)
+CONNECTIONS = MapSpec("cilium_ct_v1", MapKind.LRU_HASH, ConnectionKey, ConnectionInfo, 262_144)
+FRAGMENTS = MapSpec("cilium_frags_v1", MapKind.LRU_HASH, FragmentKey, FragmentInfo, 8192)
+
+POLICY_MAPS: tuple[MapSpec[Any, Any], ...] = (BITS, ROWS, LISTS, CONNECTIONS, FRAGMENTS)
+
+# Python's own memory beside the tables; the programs never look at these.
+PEER_NUMBERS = MapSpec("cilium_policy_peers_v1", MapKind.HASH, NumberKey, NumberInfo, 262_144)
+POLICY_NUMBERS = MapSpec("cilium_policy_ids_v1", MapKind.HASH, NumberKey, NumberInfo, 65_536)

@@ -8,7 +8,9 @@ implicit padding: what C would pad is declared as `pad`. Pure.
 
 from __future__ import annotations
 
+import itertools
 import struct
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar, NamedTuple, Self, dataclass_transform, get_type_hints
 
@@ -61,6 +63,26 @@ class Record:
         for index in cls._swapped:
             values[index] = _swap16(values[index])
         return cls(*values)
+
+    @classmethod
+    def pack_rows(cls, rows: Iterable[tuple[Any, ...]]) -> bytes:
+        """Return many records end to end, each given as its members' values in order.
+
+        For large tables of which no object is wanted. TypeError for a layout that has members
+        in network order.
+        """
+        return b"".join(itertools.starmap(cls._plain().pack, rows))
+
+    @classmethod
+    def unpack_rows(cls, raw: bytes) -> Iterator[tuple[Any, ...]]:
+        """Return the members' values of each record in `raw`; TypeError as `pack_rows`."""
+        return cls._plain().iter_unpack(raw)
+
+    @classmethod
+    def _plain(cls) -> struct.Struct:
+        if cls._swapped:
+            raise TypeError(f"{cls.__name__} has members in network order")
+        return cls._struct
 
     @classmethod
     def layout(cls) -> tuple[Field, ...]:

@@ -176,6 +176,7 @@ class Policy:
 
     `subject` includes the namespace that the object is in. With `on_nodes` it selects nodes (host
     firewall) instead of endpoints. A policy without rules may still turn default deny on.
+    `labels` (`source:key=value`) and `log` are the user's own words for flows.
     """
 
     origin: Origin
@@ -183,3 +184,5 @@ class Policy:
     default_deny: frozenset[Direction]
     rules: tuple[Rule, ...]
     on_nodes: bool = False
+    labels: tuple[str, ...] = ()
+    log: str = ""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from cilium_core.policy.rules import Direction, PeerSet, Protocol
+from cilium_core.policy.rules import Direction, Protocol
 
 
 class RowKey(NamedTuple):
@@ -64,6 +64,3 @@ class Step(NamedTuple):
 
     rows: Mapping[RowKey, Row | None] = {}
     bits: Mapping[tuple[int, int], int | None] = {}
-
-
-PeerBits = dict[PeerSet, int]

@@ -3,7 +3,8 @@
 
 An identity that no CiliumEndpoint uses for the heartbeat timeout is marked by an annotation;
 still unused one interval later, it is deleted at exactly the version that was marked. An agent
-that takes a marked identity into use removes the mark first, which makes the deletion fail.
+removes the mark before it takes the identity into use, and again when it sees one on an identity
+that it uses; either makes the deletion fail.
 The mark is in the object, so a crash loses nothing. The decision is pure.
 """
 
@@ -16,8 +17,7 @@ from enum import Enum
 import msgspec
 
 from cilium_core.crds.models import ObjectMeta
-
-MARK = "io.cilium.heartbeat"
+from cilium_core.identity import HEARTBEAT_MARK
 
 
 class Action(Enum):
@@ -64,7 +64,7 @@ def decide(
     identity: ObjectMeta, in_use: bool, heartbeats: Heartbeats, interval: float, now: Times
 ) -> Action:
     """Return what to do with one identity. `interval` (s) lies between mark and deletion."""
-    marked = identity.annotations.get(MARK)
+    marked = identity.annotations.get(HEARTBEAT_MARK)
     if in_use:
         return Action.KEEP if marked is None else Action.UNMARK
     if marked is None:

@@ -12,17 +12,30 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import structlog
 
-from cilium_core.crds.models import CiliumEndpoint, ObjectMeta
+from cilium_core.crds.models import EndpointIdentity, ObjectMeta
+from cilium_core.identity import HEARTBEAT_MARK
 from cilium_operator.config import Settings
 from cilium_operator.errors import ApiError
-from cilium_operator.gc.identities import MARK, Action, Heartbeats, Times, decide, stamp
+from cilium_operator.gc.identities import Action, Heartbeats, Times, decide, stamp
 from cilium_operator.kube.client import ApiClient, Metadata
 from cilium_operator.metrics import Metrics
 
 log = structlog.get_logger("cilium_operator.gc")
 CILIUM = "/apis/cilium.io/v2"
+LIVE_PODS = "status.phase!=Succeeded,status.phase!=Failed"
+
+
+class _Status(msgspec.Struct):
+    identity: EndpointIdentity | None = None
+
+
+class _Endpoint(msgspec.Struct):
+    """A CiliumEndpoint, of which only the identity counts here."""
+
+    status: _Status = msgspec.field(default_factory=_Status)
 
 
 class IdentityCollector:
@@ -57,7 +70,7 @@ class IdentityCollector:
         path = f"{CILIUM}/ciliumendpoints"
         return {
             str(endpoint.status.identity.id)
-            async for endpoint in self._client.items(path, CiliumEndpoint)
+            async for endpoint in self._client.items(path, _Endpoint)
             if endpoint.status.identity is not None
         }
 
@@ -78,22 +91,22 @@ class IdentityCollector:
 
 
 async def collect_endpoints(client: ApiClient, metrics: Metrics) -> None:
-    """Delete CiliumEndpoints whose pod is gone or has ended.
+    """Delete CiliumEndpoints whose pod is gone, has ended or was replaced by a namesake.
 
     The endpoints are listed first and the pods afterwards, so that a pod
-    that appears between the two is seen.
+    that appears between the two is seen. An endpoint that names no pod as its owner goes by
+    name alone.
     """
     deleted = 0
     endpoints = [
         item.metadata
         async for item in client.items(f"{CILIUM}/ciliumendpoints", Metadata, metadata_only=True)
     ]
-    pods = {
-        (pod.metadata.namespace, pod.metadata.name)
-        async for pod in client.items("/api/v1/pods", Metadata, metadata_only=True)
-    }
+    listed = client.items("/api/v1/pods", Metadata, fields=LIVE_PODS, metadata_only=True)
+    pods = {(pod.metadata.namespace, pod.metadata.name): pod.metadata.uid async for pod in listed}
     for endpoint in endpoints:
-        if (endpoint.namespace, endpoint.name) in pods:
+        alive = pods.get((endpoint.namespace, endpoint.name))
+        if alive is not None and _pod_uid(endpoint) in ("", alive):
             continue
         path = f"{CILIUM}/namespaces/{endpoint.namespace}/ciliumendpoints/{endpoint.name}"
         try:
@@ -119,6 +132,11 @@ async def delete_cilium_node(client: ApiClient, name: str, uid: str) -> bool:
     return True
 
 
+def _pod_uid(endpoint: ObjectMeta) -> str:
+    owners = endpoint.owner_references
+    return next((owner.uid for owner in owners if owner.kind == "Pod"), "")
+
+
 def _annotate(version: str, mark: str | None) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"resourceVersion": version, "annotations": {MARK: mark}}
+    metadata: dict[str, Any] = {"resourceVersion": version, "annotations": {HEARTBEAT_MARK: mark}}
     return {"metadata": metadata}

@@ -74,13 +74,24 @@ class ApiClient:
             raise
 
     async def items(
-        self, path: str, kind: type[T], *, selector: str = "", metadata_only: bool = False
+        self,
+        path: str,
+        kind: type[T],
+        *,
+        selector: str = "",
+        fields: str = "",
+        metadata_only: bool = False,
     ) -> AsyncIterator[T]:
-        """Read a collection page by page. All pages show one revision of the cluster."""
+        """Read a collection page by page. All pages show one revision of the cluster.
+
+        `selector` chooses by labels, `fields` by fields.
+        """
         headers = {"Accept": METADATA_LIST} if metadata_only else {}
         params = {"limit": str(PAGE)}
         if selector:
             params["labelSelector"] = selector
+        if fields:
+            params["fieldSelector"] = fields
         while True:
             body = await self._send("GET", path, params=params, headers=headers)
             page = msgspec.json.decode(body, type=_Page)

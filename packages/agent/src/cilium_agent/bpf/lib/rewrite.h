@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Changes to a frame, checksums kept right: addresses and ports, hop limit, MACs. */
+/* Changes to a frame, checksums kept right: addresses and ports, hop limit, MACs. Later fragments
+ * have no transport header to change. */
 #pragma once
 
 #define SIDE_SOURCE      0
@@ -19,10 +20,15 @@ static __always_inline int rewrite(
 	s64 difference = bpf_csum_diff(old->w, sizeof(*old), (u32 *)addr->w, sizeof(*addr), 0);
 	u32 offset;
 
-	if (bpf_l4_csum_replace(skb, checksum, 0, difference, flags | BPF_F_PSEUDO_HDR))
-		return DROP_L4_CHECKSUM;
-	if (bpf_l4_csum_replace(skb, checksum, *old_port, port, flags | 2))
-		return DROP_L4_CHECKSUM;
+	if (pkt->fragment != FRAGMENT_LATER) {
+		if (bpf_l4_csum_replace(skb, checksum, 0, difference, flags | BPF_F_PSEUDO_HDR))
+			return DROP_L4_CHECKSUM;
+		if (bpf_l4_csum_replace(skb, checksum, *old_port, port, flags | 2))
+			return DROP_L4_CHECKSUM;
+		/* Both transports begin with source and destination port. */
+		if (bpf_skb_store_bytes(skb, l4 + (side == SIDE_SOURCE ? 0 : 2), &port, 2, 0))
+			return DROP_WRITE;
+	}
 	if (pkt->family == FAMILY_V4) {
 		if (bpf_l3_csum_replace(
 			    skb, ETH_HLEN + offsetof(struct iphdr, check), 0, difference, 0))
@@ -37,9 +43,6 @@ static __always_inline int rewrite(
 		if (bpf_skb_store_bytes(skb, offset, (void *)addr, sizeof(*addr), 0))
 			return DROP_WRITE;
 	}
-	/* Both transports begin with source and destination port. */
-	if (bpf_skb_store_bytes(skb, l4 + (side == SIDE_SOURCE ? 0 : 2), &port, 2, 0))
-		return DROP_WRITE;
 	*old = *addr;
 	*old_port = port;
 	return 0;

@@ -5,23 +5,22 @@
 #define TUNNEL_TTL 64
 
 /* The node's underlay address, from the address's own row or the pod CIDR it lies in. */
-static __always_inline struct addr *find_tunnel(const struct addr *addr)
+static __always_inline const struct addr *find_tunnel(const struct packet *pkt)
 {
-	struct ipcache_key key = {.prefixlen = 128, .addr = *addr};
-	struct ipcache_info *info = ipcache.lookup(&key);
+	struct ipcache_key key = {.prefixlen = 128, .addr = pkt->tuple.daddr};
 	struct tunnel_info *tunnel;
 
-	if (info && !is_unset(&info->tunnel))
-		return &info->tunnel;
+	if (!is_unset(&pkt->node))
+		return &pkt->node;
 	tunnel = tunnels.lookup(&key);
 	return tunnel ? &tunnel->node : NULL;
 }
 
 static __always_inline int send_to_node(
-	struct __sk_buff *skb, const struct packet *pkt, const struct addr *node)
+	struct __sk_buff *skb, struct packet *pkt, const struct addr *node)
 {
 	struct bpf_tunnel_key key = {
-		.tunnel_id = identity_on_wire(pkt->identity),
+		.tunnel_id = identity_on_wire(pkt->source_identity),
 		.tunnel_ttl = TUNNEL_TTL,
 	};
 	u64 flags;
@@ -35,7 +34,8 @@ static __always_inline int send_to_node(
 		flags = BPF_F_TUNINFO_IPV6;
 	}
 	if (bpf_skb_set_tunnel_key(skb, &key, sizeof(key), flags))
-		return drop(skb, DROP_NO_TUNNEL, direction_of(pkt));
+		return drop(skb, pkt, DROP_NO_TUNNEL, direction_of(pkt));
+	trace(skb, pkt, OBSERVE_TO_OVERLAY, VXLAN_IFINDEX);
 	count(REASON_FORWARDED, direction_of(pkt), skb->len);
 	return bpf_redirect(VXLAN_IFINDEX, 0);
 }

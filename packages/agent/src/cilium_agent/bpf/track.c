@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Both policies' first look: a packet of a connection that is known and still current goes on at
+ * once, others are judged. */
+
+/* Behind the sender's policy comes the receiver's, if that is a pod of this node. */
+static __always_inline int pass(struct __sk_buff *skb, struct packet *pkt)
+{
+	if (pkt->direction == DIRECTION_EGRESS && to_pod(pkt))
+		go(skb, CALL_INGRESS);
+	else
+		go(skb, CALL_DELIVER);
+	return drop_unparsed(skb, DROP_MISSED_TAIL_CALL, pkt->direction);
+}
+
+/* A connection that began before its address became a service's is that service's from now on. */
+static __always_inline bool wants_translation(const struct packet *pkt, int known)
+{
+	if (!pkt->has_ports || pkt->translated || pkt->state == STATE_REPLY)
+		return false;
+	return known == TRACK_NEW || (!to_pod(pkt) && find_service(&pkt->tuple.daddr,
+							      pkt->tuple.dport, pkt->tuple.proto));
+}
+
+int egress(struct __sk_buff *skb)
+{
+	struct packet *pkt = packet_scratch();
+	int known;
+
+	if (!pkt)
+		return TC_ACT_SHOT;
+	locate(pkt);
+	start_judging(pkt, DIRECTION_EGRESS);
+	if (pkt->icmp >= ICMP_ERROR) {
+		go(skb, CALL_RELATED);
+		return drop_unparsed(skb, DROP_MISSED_TAIL_CALL, DIRECTION_EGRESS);
+	}
+	known = track(skb, pkt, &pkt->source, pkt->target_identity);
+	if (known == TRACK_ENDED)
+		return drop(skb, pkt, DROP_POLICY, DIRECTION_EGRESS);
+	if (wants_translation(pkt, known))
+		go(skb, CALL_TRANSLATE);
+	else if (known == TRACK_PASS)
+		return pass(skb, pkt);
+	else
+		go(skb, CALL_JUDGE);
+	return drop_unparsed(skb, DROP_MISSED_TAIL_CALL, DIRECTION_EGRESS);
+}
+
+int ingress(struct __sk_buff *skb)
+{
+	struct packet *pkt = packet_scratch();
+	int known;
+
+	if (!pkt)
+		return TC_ACT_SHOT;
+	start_judging(pkt, DIRECTION_INGRESS);
+	if (pkt->icmp >= ICMP_ERROR) {
+		go(skb, CALL_RELATED);
+		return drop_unparsed(skb, DROP_MISSED_TAIL_CALL, DIRECTION_INGRESS);
+	}
+	known = track(skb, pkt, &pkt->target, pkt->source_identity);
+	if (known == TRACK_ENDED)
+		return drop(skb, pkt, DROP_POLICY, DIRECTION_INGRESS);
+	if (known == TRACK_PASS)
+		return pass(skb, pkt);
+	go(skb, CALL_JUDGE);
+	return drop_unparsed(skb, DROP_MISSED_TAIL_CALL, DIRECTION_INGRESS);
+}

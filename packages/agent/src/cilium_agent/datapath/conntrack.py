@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The connection table from outside: a listing, and the removal of what is over.
+
+The kernel makes, judges and renews entries and takes one past its time for absent; removal only
+gives the memory back. Walking a full table takes some tenths of a second: call in a thread.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from cilium_agent.datapath.maps import PinnedMap
+from cilium_core.layouts.policy import ConnectionInfo, ConnectionKey
+
+Connections = PinnedMap[ConnectionKey, ConnectionInfo]
+
+FIRST_INTERVAL = 300.0  # seconds between two collections
+SHORTEST_INTERVAL = 10.0
+LONGEST_INTERVAL = 43200.0
+_EXPIRES = struct.Struct(f"=I{ConnectionInfo.SIZE - 4}x")  # the value's first member
+_ADDRESSES = struct.Struct(f"=16s16s{ConnectionKey.SIZE - 32}x")
+
+
+class Collected(NamedTuple):
+    """What one collection saw and removed, in entries."""
+
+    seen: int
+    removed: int
+
+
+def now() -> int:
+    """Return the second that the kernel compares `expires` with."""
+    return int(time.clock_gettime(time.CLOCK_MONOTONIC))
+
+
+def collect(connections: Connections) -> Collected:
+    """Remove the entries whose time is over."""
+    seen = removed = 0
+    for keys, values in connections.batches():
+        moment = now()
+        size = ConnectionKey.SIZE
+        for index, (expires,) in enumerate(_EXPIRES.iter_unpack(values)):
+            seen += 1
+            if expires <= moment:
+                removed += _remove(connections, keys[index * size : (index + 1) * size])
+    return Collected(seen, removed)
+
+
+def _remove(connections: Connections, raw: bytes) -> bool:
+    # A connection may have begun anew since the batch was read.
+    key = ConnectionKey.unpack(raw)
+    found = connections.lookup(key)
+    if found is None or found.expires > now():
+        return False
+    connections.delete_many([key])
+    return True
+
+
+def next_interval(last: float, collected: Collected) -> float:
+    """Return the seconds to wait: shorter after much was removed, longer after next to nothing."""
+    share = collected.removed / collected.seen if collected.seen else 0.0
+    if share > 0.25:
+        return max(SHORTEST_INTERVAL, last * (1 - min(share, 0.9)))
+    if share < 0.05:
+        return min(LONGEST_INTERVAL, last * 1.5)
+    return last
+
+
+def purge(connections: Connections, addresses: set[bytes]) -> int:
+    """Remove every connection from or to the addresses (16 bytes each); return how many."""
+    doomed: list[ConnectionKey] = []
+    for keys, _ in connections.batches():
+        for index, pair in enumerate(_ADDRESSES.iter_unpack(keys)):
+            if not addresses.isdisjoint(pair):
+                at = index * ConnectionKey.SIZE
+                doomed.append(ConnectionKey.unpack(keys[at : at + ConnectionKey.SIZE]))
+    connections.delete_many(doomed)
+    return len(doomed)
+
+
+def listing(connections: Connections) -> Iterator[tuple[ConnectionKey, ConnectionInfo]]:
+    """Yield the connections that are alive."""
+    moment = now()
+    return ((key, info) for key, info in connections.items() if info.expires > moment)

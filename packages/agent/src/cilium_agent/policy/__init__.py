@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Policies of the cluster to the node's policy tables: what is watched, resolved and written."""

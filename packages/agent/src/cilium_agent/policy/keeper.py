@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Owner of the node's policy tables: feeds the engine and carries what it wants into the kernel.
+
+Order of one flush: numbers are recorded → the engine's steps → endpoints get the new revision, so
+that connections are judged again → prefixes enter the ipcache (their identities have their bits by
+then), longest first → prefixes that nothing names leave it → their identities lose their bits.
+Plain calls on the event loop. A flush that the kernel refuses is tried again, from what the kernel
+holds by then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import structlog
+
+from cilium_agent.policy.cidrs import CidrIdentities
+from cilium_core.addresses import Network
+from cilium_core.errors import CiliumError
+from cilium_core.identity import Reserved
+from cilium_core.labels import LabelSet
+from cilium_core.policy import named_ports
+from cilium_core.policy.engine import Engine
+from cilium_core.policy.plan import difference, plan
+from cilium_core.policy.rules import Direction, Policy
+from cilium_core.policy.tables import Step, Tables
+
+log = structlog.get_logger(__name__)
+
+FIRST_WAIT = 0.2
+LONGEST_WAIT = 10.0
+
+
+class PolicyKernel(Protocol):
+    """The policy maps. Calls return when the kernel has it, or raise and may have done a part."""
+
+    @property
+    def tables(self) -> Tables:
+        """What the kernel's tables hold, whatever became of the last `apply`."""
+
+    def records(self) -> tuple[Mapping[int, bytes], Mapping[int, bytes]]:
+        """Return which content the numbers of bits, and of policies, stand for."""
+
+    def revision(self) -> int:
+        """Return the highest revision that the kernel knows."""
+
+    def record(
+        self, bits: Mapping[int, bytes | None], policies: Mapping[int, bytes | None]
+    ) -> None:
+        """Store (None: forget) which content a number stands for."""
+
+    def apply(self, steps: Sequence[Step]) -> object:
+        """Write the steps in their order."""
+
+    def set_revision(self, revision: int) -> None:
+        """Have every endpoint's connections judged again: they were made under an older one."""
+
+
+class Prefixes(Protocol):
+    """The ipcache, as far as prefixes of policies go."""
+
+    def show(self, numbers: Mapping[Network, int]) -> None:
+        """Make these rows, longest prefixes first; written when the call returns."""
+
+    def hide(self, prefixes: Sequence[Network]) -> None:
+        """Take rows away; gone when the call returns."""
+
+
+class Assignment(NamedTuple):
+    """What an endpoint's row in the kernel says of policy."""
+
+    policy: int
+    revision: int
+
+
+class PolicyKeeper:
+    """See the module. `start` once every list is in; before it, calls only feed the engine.
+
+    `on_rows` is told, before they are written, of which policy numbers rows change and under which
+    revision; `on_flush` when all is in the kernel.
+    """
+
+    def __init__(self, kernel: PolicyKernel, prefixes: Prefixes, cidrs: CidrIdentities) -> None:
+        """Start with the reserved identities."""
+        self.engine = Engine()
+        self.cidrs = cidrs
+        self.changed = asyncio.Event()
+        self.on_flush: Callable[[], None] = lambda: None
+        self.on_rows: Callable[[set[int], int], None] = lambda _numbers, _revision: None
+        self._kernel = kernel
+        self._prefixes = prefixes
+        self._revision = 0
+        self._agrees = False  # the kernel holds what the engine wanted last
+        self._moving: set[int] = set()
+        self._nameless: dict[int, int] = {}
+        self._wanted: set[Network] = set()
+        self._started = False
+        for member in Reserved:
+            if member:
+                self.engine.set_identity(int(member), {f"reserved:{member.label}": ""})
+
+    @property
+    def revision(self) -> int:
+        """The revision in force."""
+        return self._revision
+
+    def adopt(self, numbers: Mapping[Network, int]) -> None:
+        """Take over what the kernel holds; `numbers` are the ipcache's local identities."""
+        self._revision = self._kernel.revision()
+        self.engine.adopt(*self._kernel.records(), self._revision)
+        self.cidrs.adopt(numbers)
+
+    def set_identity(self, number: int, labels: LabelSet | None) -> None:
+        """Take in a cluster identity, or that it is gone."""
+        if labels is None:
+            self.engine.remove_identity(number)
+        else:
+            self.engine.set_identity(number, labels)
+        self.changed.set()
+
+    def set_apiserver(self, labels: LabelSet) -> None:
+        """Say which labels API servers outside the cluster carry, their addresses' included."""
+        number = Reserved.KUBE_APISERVER
+        self.engine.set_identity(int(number), {f"reserved:{number.label}": "", **labels})
+        self.changed.set()
+
+    def set_policies(self, owner: object, policies: Sequence[Policy]) -> None:
+        """Make these all that an object says."""
+        self.engine.set_policies(owner, policies)
+        self.changed.set()
+
+    def set_prefixes(self, wanted: set[Network]) -> None:
+        """Say which prefixes need identities of their own."""
+        self._wanted = wanted
+        self.changed.set()
+
+    def prepare(self, endpoint_id: int, identity: int, labels: LabelSet) -> None:
+        """Have the kernel hold what an endpoint needs, before its own row points there.
+
+        Until `settled` the rows that its present row points at stay.
+        """
+        self._moving.add(endpoint_id)
+        self.engine.set_identity(identity, labels)
+        self._set_subject(endpoint_id, labels)
+        if self._started:
+            self.flush()
+
+    def settled(self, endpoint_id: int) -> None:
+        """Say that the endpoint's row in the kernel has its present assignment."""
+        self._moving.discard(endpoint_id)
+        self.changed.set()
+
+    def forget(self, endpoint_id: int) -> None:
+        """Say that an endpoint is gone from the kernel."""
+        self.engine.remove_subject(endpoint_id)
+        self.settled(endpoint_id)
+
+    def restore(self, endpoint_id: int, identity: int, labels: LabelSet) -> None:
+        """Take in an endpoint that the kernel has already; its labels may be lost (empty)."""
+        self._moving.add(endpoint_id)
+        if labels:
+            self.engine.set_identity(identity, labels)
+            self._set_subject(endpoint_id, labels)
+        else:
+            self._nameless[endpoint_id] = identity
+
+    def assigned(self, endpoint_id: int) -> Assignment | None:
+        """Return what an endpoint's row must say; None for one that was never prepared."""
+        try:
+            return Assignment(self.engine.policy_number(endpoint_id), self._revision)
+        except KeyError:
+            return None
+
+    def enforcing(self, endpoint_id: int) -> frozenset[Direction]:
+        """Return the directions in which policies select an endpoint."""
+        try:
+            sides = [(d, self.engine.side(endpoint_id, d)) for d in Direction]
+        except KeyError:
+            return frozenset()
+        return frozenset(d for d, side in sides if not side.default_allow or side.uses)
+
+    def start(self, labels_of: Callable[[int], LabelSet | None]) -> None:
+        """All lists are in: make the kernel hold exactly what is wanted from now on.
+
+        `labels_of` gives an identity's labels, for endpoints whose own are lost; one that nobody
+        knows has no rows, and so may neither send nor receive. Prefixes that only an earlier
+        process wanted keep their identities until the first flush.
+        """
+        for endpoint_id, identity in self._nameless.items():
+            labels = labels_of(identity)
+            if labels:
+                self._set_subject(endpoint_id, labels)
+            else:
+                log.error("endpoint without labels is cut off", endpoint=endpoint_id)
+        self._nameless.clear()
+        self._number_prefixes(self._wanted | self.cidrs.numbers.keys())
+        self.engine.adopted_all()
+        self._write()
+        self._prefixes.show(dict(self.cidrs.numbers))
+        self._started = True
+        self.on_rows({key.policy for key in self.engine.tables.rows}, self._revision)
+        self.on_flush()
+
+    def flush(self) -> None:
+        """Carry everything that changed into the kernel. What the kernel refuses is raised."""
+        if not self._started:
+            return
+        added, gone = self._number_prefixes(self._wanted)
+        if not self._moving:
+            self.engine.settle()
+        self._write()
+        self._prefixes.show(added)
+        if gone:
+            self._prefixes.hide(list(gone))
+            for number in gone.values():
+                self.engine.remove_identity(number)
+            self._write()
+        self.on_flush()
+
+    async def run(self, report: Callable[[Exception | None], None]) -> None:
+        """Flush whenever something changed, until cancelled; tell `report` how each went."""
+        wait = FIRST_WAIT
+        while True:
+            await self.changed.wait()
+            self.changed.clear()
+            try:
+                self.flush()
+            except CiliumError as error:
+                log.warning("policy not written", error=str(error))
+                report(error)
+                await asyncio.sleep(wait)
+                wait = min(2 * wait, LONGEST_WAIT)
+                self.changed.set()
+            else:
+                report(None)
+                wait = FIRST_WAIT
+
+    def _number_prefixes(
+        self, wanted: set[Network]
+    ) -> tuple[dict[Network, int], dict[Network, int]]:
+        known = set(self.cidrs.numbers)
+        change = self.cidrs.update(wanted)
+        for number, labels in change.set.items():
+            self.engine.set_identity(number, labels)
+        added = {p: n for p, n in self.cidrs.numbers.items() if p not in known}
+        return added, change.gone
+
+    def _write(self) -> None:
+        now = time.monotonic()
+        changes = self.engine.take(now)
+        held = self._kernel.tables
+        rows, bits = changes.rows, changes.bits
+        wanted = (rows, bits) if self._agrees else difference(held, self.engine.tables)
+        self._agrees = False  # until all is through: a part may be written
+        try:
+            self._kernel.record(changes.bit_records, changes.policy_records)
+            self.on_rows({key.policy for key in wanted[0]}, changes.revision)
+            self._kernel.apply(plan(held, *wanted))
+            if changes.revision != self._revision:
+                self._kernel.set_revision(changes.revision)
+        except BaseException:
+            self.engine.failed()
+            raise
+        self._agrees = True
+        self._revision = changes.revision
+        self.engine.applied(now)
+
+    def _set_subject(self, endpoint_id: int, labels: LabelSet) -> None:
+        ports = named_ports.parse(labels.get(named_ports.LABEL, ""))
+        self.engine.set_subject(endpoint_id, labels, ports)

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The policy objects of the cluster in the engine's form, and what is wrong with those that fail.
+
+An object with a problem is never enforced in part. When it was valid before, its last valid form
+stays in force until it is corrected or deleted: a slip in an edit opens nothing. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from cilium_core.addresses import Network
+from cilium_core.errors import FieldError
+from cilium_core.policy.available import unavailable
+from cilium_core.policy.language import parse, prefixes, problems
+from cilium_core.policy.rules import Policy
+
+
+class PolicyKey(NamedTuple):
+    """Which object."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        """Return `Kind namespace/name`."""
+        name = f"{self.namespace}/{self.name}" if self.namespace else self.name
+        return f"{self.kind} {name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One object: its rules in force, its text as written, and its problems if it has any."""
+
+    policies: tuple[Policy, ...]
+    body: Mapping[str, Any]
+    problems: tuple[FieldError, ...] = ()
+    prefixes: frozenset[Network] = frozenset()
+
+
+class Repository:
+    """Objects by key."""
+
+    def __init__(self, cluster: str, families: tuple[int, ...]) -> None:
+        """`cluster` is this cluster's name, `families` are the IP versions that pods have."""
+        self._cluster = cluster
+        self._families = families
+        self._held: dict[PolicyKey, Held] = {}
+
+    @property
+    def held(self) -> Mapping[PolicyKey, Held]:
+        """Every object, those with problems included."""
+        return self._held
+
+    def put(self, key: PolicyKey, body: Mapping[str, Any]) -> Held:
+        """Read an object; return what is held of it now."""
+        wrong = tuple(problems(body))
+        policies = () if wrong else tuple(parse(body, self._cluster, self._families))
+        wrong = wrong or tuple(unavailable(policies))
+        if wrong:
+            before = self._held.get(key)
+            kept, named = (before.policies, before.prefixes) if before else ((), frozenset())
+            self._held[key] = Held(kept, body, wrong, named)
+        else:
+            named = frozenset(prefix for policy in policies for prefix in prefixes(policy))
+            self._held[key] = Held(policies, body, (), named)
+        return self._held[key]
+
+    def remove(self, key: PolicyKey) -> None:
+        """Forget an object; unknown is not an error."""
+        self._held.pop(key, None)
+
+    def prefixes(self) -> set[Network]:
+        """Return every prefix that any policy in force names."""
+        return {prefix for held in self._held.values() for prefix in held.prefixes}

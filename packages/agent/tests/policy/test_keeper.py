@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The order in which the keeper writes, what it adopts, and what a refusing kernel does to it."""
+
+from __future__ import annotations
+
+import asyncio
+from ipaddress import ip_network
+
+import pytest
+
+from cilium_agent.policy.cidrs import FIRST, CidrIdentities
+from cilium_agent.policy.feed import PrefixLabels
+from cilium_agent.policy.keeper import PolicyKeeper
+from cilium_core.errors import CiliumError
+from cilium_core.policy.decide import Verdict, decide
+from cilium_core.policy.language import parse, prefixes
+from cilium_core.policy.plan import apply
+from cilium_core.policy.rules import Direction
+from cilium_core.policy.tables import Tables
+
+POD = {"k8s:io.kubernetes.pod.namespace": "x", "k8s:io.cilium.k8s.policy.cluster": "default"}
+WEB, DB, EVIL = ({"k8s:app": name, **POD} for name in ("web", "db", "evil"))
+ONLY_WEB = {"fromEndpoints": [{"matchLabels": {"app": "web"}}]}
+
+
+class FullMap(CiliumError):
+    """What a kernel says that has no room."""
+
+
+class FakeKernel:
+    """Maps in memory, and the order of what was done to them."""
+
+    def __init__(self) -> None:
+        self.tables = Tables()
+        self.bits: dict[int, bytes] = {}
+        self.policies: dict[int, bytes] = {}
+        self.revised = 0
+        self.done: list[str] = []
+        self.refuse_at: int | None = None
+
+    def copy(self) -> Tables:
+        return Tables(dict(self.tables.rows), dict(self.tables.bits))
+
+    def records(self):
+        return dict(self.bits), dict(self.policies)
+
+    def revision(self) -> int:
+        return self.revised
+
+    def record(self, bits, policies) -> None:
+        for held, changed in ((self.bits, bits), (self.policies, policies)):
+            for number, content in changed.items():
+                if content is None:
+                    held.pop(number, None)
+                else:
+                    held[number] = content
+            if changed:
+                self.done.append("record")
+
+    def apply(self, steps) -> None:
+        for number, step in enumerate(steps):
+            if number == self.refuse_at:
+                raise FullMap("the map is full")
+            apply(self.tables, step)
+            self.done.append("rows" if step.rows else "bits")
+
+    def set_revision(self, revision: int) -> None:
+        self.revised = revision
+        self.done.append("revision")
+
+
+class FakePrefixes:
+    def __init__(self, kernel: FakeKernel) -> None:
+        self.rows: dict = {}
+        self._kernel = kernel
+
+    def show(self, numbers) -> None:
+        self.rows.update(numbers)
+        self._kernel.done += ["show"] if numbers else []
+
+    def hide(self, gone) -> None:
+        for prefix in gone:
+            del self.rows[prefix]
+        self._kernel.done.append("hide")
+
+
+def policy(spec: dict, name: str = "p") -> list:
+    body = {
+        "apiVersion": "cilium.io/v2",
+        "kind": "CiliumNetworkPolicy",
+        "metadata": {"name": name, "namespace": "x"},
+        "spec": {"endpointSelector": {"matchLabels": {"app": "db"}}, **spec},
+    }
+    return parse(body, "default")
+
+
+class World:
+    """A keeper over a fake kernel; `again` is the next process over the same kernel."""
+
+    def __init__(self, kernel: FakeKernel | None = None, rows: dict | None = None) -> None:
+        self.kernel = kernel or FakeKernel()
+        self.prefixes = FakePrefixes(self.kernel)
+        self.prefixes.rows = dict(rows or {})
+        labels = PrefixLabels(dual_stack=True)
+        self.keeper = PolicyKeeper(self.kernel, self.prefixes, CidrIdentities(labels))
+        self.keeper.adopt(self.prefixes.rows)
+
+    def say(self, *policies) -> None:
+        self.keeper.set_policies("owner", policies)
+        self.keeper.set_prefixes({p for one in policies for p in prefixes(one)})
+
+    def start(self) -> None:
+        self.keeper.start({1000: WEB, 1001: DB, 1002: EVIL}.get)
+
+    def again(self) -> World:
+        return World(self.kernel, self.prefixes.rows)
+
+    def verdict(self, identity: int, port: int = 80, direction=Direction.INGRESS) -> Verdict:
+        assigned = self.keeper.assigned(7)
+        assert assigned is not None
+        found = decide(self.kernel.tables, assigned.policy, direction, 6, port, identity)
+        return found.verdict
+
+
+@pytest.fixture
+def world() -> World:
+    made = World()
+    for number, labels in ((1000, WEB), (1002, EVIL)):
+        made.keeper.set_identity(number, labels)
+    made.start()
+    made.keeper.prepare(7, 1001, DB)
+    made.keeper.settled(7)
+    return made
+
+
+def test_an_endpoint_has_its_rows_before_it_is_told_its_number(world: World) -> None:
+    assert world.verdict(1000) is Verdict.ALLOW
+    world.say(*policy({"ingress": [ONLY_WEB]}))
+    world.keeper.flush()
+    assert world.verdict(1000) is Verdict.ALLOW
+    assert world.verdict(1002) is Verdict.DENY
+    assert world.verdict(1, direction=Direction.EGRESS) is Verdict.ALLOW
+    assert world.keeper.enforcing(7) == {Direction.INGRESS}
+
+
+def test_connections_are_judged_again_after_the_rows_are_in(world: World) -> None:
+    before = world.keeper.revision
+    world.kernel.done.clear()
+    world.say(*policy({"ingress": [ONLY_WEB]}))
+    world.keeper.flush()
+    assert world.keeper.revision == world.kernel.revised > before
+    assert world.kernel.done[0] == "record"
+    assert world.kernel.done[-1] == "revision"
+
+
+def test_an_identity_without_news_for_anyone_changes_no_revision(world: World) -> None:
+    world.say(*policy({"ingress": [ONLY_WEB]}))
+    world.keeper.flush()
+    before = world.keeper.revision
+    world.keeper.set_identity(1003, {**WEB, "k8s:more": "yes"})
+    world.keeper.flush()
+    assert world.verdict(1003) is Verdict.ALLOW
+    assert world.keeper.revision == before
+
+
+def test_prefixes_come_after_the_rows_and_go_after_them(world: World) -> None:
+    spec = {"egress": [{"toCIDRSet": [{"cidr": "192.0.2.0/24", "except": ["192.0.2.8/32"]}]}]}
+    world.kernel.done.clear()
+    world.say(*policy(spec))
+    world.keeper.flush()
+    wide, narrow = ip_network("192.0.2.0/24"), ip_network("192.0.2.8/32")
+    assert set(world.prefixes.rows) == {wide, narrow}
+    assert world.verdict(world.prefixes.rows[wide], direction=Direction.EGRESS) is Verdict.ALLOW
+    assert world.verdict(world.prefixes.rows[narrow], direction=Direction.EGRESS) is Verdict.DENY
+    assert world.kernel.done.index("rows") < world.kernel.done.index("show")
+    world.kernel.done.clear()
+    world.say()
+    world.keeper.flush()
+    assert world.prefixes.rows == {}
+    assert world.kernel.done.index("rows") < world.kernel.done.index("hide")
+
+
+def test_a_restart_finds_the_same_numbers_and_writes_nothing(world: World) -> None:
+    spec = {"ingress": [ONLY_WEB], "egress": [{"toCIDR": ["192.0.2.0/24"]}]}
+    world.say(*policy(spec))
+    world.keeper.flush()
+    before = world.keeper.assigned(7)
+    held = world.kernel.copy()
+    world.kernel.done.clear()
+    after = world.again()
+    after.keeper.restore(7, 1001, DB)
+    for number, labels in ((1000, WEB), (1002, EVIL)):
+        after.keeper.set_identity(number, labels)
+    after.say(*policy(spec))
+    after.start()
+    after.keeper.settled(7)
+    after.keeper.flush()
+    assert world.kernel.copy() == held
+    assigned = after.keeper.assigned(7)
+    assert before is not None
+    assert assigned is not None
+    # A kill may have come between the rows and the revision: connections are judged once more.
+    assert (assigned.policy, assigned.revision) == (before.policy, before.revision + 1)
+    assert after.prefixes.rows == {ip_network("192.0.2.0/24"): FIRST}
+    assert not {"rows", "bits", "hide"} & set(world.kernel.done)
+
+
+def test_a_policy_that_went_meanwhile_is_taken_out_at_the_start(world: World) -> None:
+    world.say(*policy({"ingress": [ONLY_WEB], "egress": [{"toCIDR": ["192.0.2.0/24"]}]}))
+    world.keeper.flush()
+    after = world.again()
+    after.keeper.restore(7, 1001, DB)
+    after.start()
+    after.keeper.settled(7)
+    assert after.verdict(1002) is Verdict.ALLOW
+    assert after.prefixes.rows  # until deletions are allowed
+    after.keeper.flush()
+    assert after.prefixes.rows == {}
+
+
+def test_lost_labels_come_from_the_identity_or_cut_the_endpoint_off(world: World) -> None:
+    world.say(*policy({"ingress": [ONLY_WEB]}))
+    world.keeper.flush()
+    after = world.again()
+    after.keeper.restore(7, 1001, {})
+    after.keeper.restore(8, 4711, {})
+    after.say(*policy({"ingress": [ONLY_WEB]}))
+    after.start()
+    assert after.verdict(1002) is Verdict.DENY
+    assert after.verdict(1000) is Verdict.DENY  # its identity is not fed in this test
+    assert after.keeper.assigned(8) is None
+
+
+def test_a_refused_write_is_made_up_for(world: World) -> None:
+    world.kernel.refuse_at = 1
+    world.say(*policy({"ingress": [ONLY_WEB], "ingressDeny": [{"fromEntities": ["world"]}]}))
+    with pytest.raises(FullMap):
+        world.keeper.flush()
+    world.kernel.refuse_at = None
+    world.keeper.flush()
+    assert world.verdict(1000) is Verdict.ALLOW
+    assert world.verdict(1002) is Verdict.DENY
+    assert world.verdict(2) is Verdict.DENY_RULE
+
+
+async def test_the_loop_reports_and_tries_again(world: World) -> None:
+    reports: list[Exception | None] = []
+    world.kernel.refuse_at = 0
+    task = asyncio.create_task(world.keeper.run(reports.append))
+    world.say(*policy({"ingress": [ONLY_WEB]}))
+    await asyncio.sleep(0.05)
+    assert isinstance(reports[0], FullMap)
+    world.kernel.refuse_at = None
+    await asyncio.sleep(0.4)
+    assert reports[-1] is None
+    assert world.verdict(1002) is Verdict.DENY
+    task.cancel()
+
+
+def test_old_rows_stay_while_an_endpoint_moves(world: World) -> None:
+    old = world.keeper.assigned(7)
+    assert old is not None
+    world.keeper.prepare(7, 1003, {**DB, "k8s:version": "two"})
+    new = world.keeper.assigned(7)
+    assert new is not None
+    assert new.policy != old.policy
+    assert {key.policy for key in world.kernel.tables.rows} >= {old.policy, new.policy}
+    world.keeper.settled(7)
+    world.keeper.flush()
+    assert old.policy not in {key.policy for key in world.kernel.tables.rows}

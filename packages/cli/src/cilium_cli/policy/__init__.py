@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`cilium policy …`: work on manifests, with or without a cluster."""
