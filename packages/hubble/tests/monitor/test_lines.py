@@ -16,7 +16,7 @@ from cilium_hubble.monitor.request import Request, parse
 
 def lines(*rows: dict[str, Any], **request: Any) -> list[str]:
     formatter = Formatter(Request(**request), lambda index: f"lxc{index}" if 0 < index < 9 else "")
-    return list(formatter.lines(events(*rows)))
+    return list(formatter.lines(formatter.choose(events(*rows))))
 
 
 def mark(**fields: Any) -> str:

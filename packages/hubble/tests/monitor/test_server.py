@@ -80,6 +80,18 @@ async def test_a_client_that_says_nothing_is_let_go(
     assert json.loads(await reader.readline()) == {"error": "no request came"}
 
 
+async def test_more_than_can_be_formatted_is_lost_and_told(socket: tuple[Monitor, Path]) -> None:
+    monitor, path = socket
+    _, reader, writer = await ask(path, types=["drop"])
+    await settled(monitor, 1)
+    monitor.publish(np.repeat(events(drop(), trace()), 1500), {})
+    monitor.publish(events(drop()), {})
+    lines = [await reader.readline() for _ in range(1002)]
+    assert all(line.startswith(b"xx drop") for line in [*lines[:1000], lines[1001]])
+    assert lines[1000] == b"CPU 00: Lost 500 events\n"
+    writer.close()
+
+
 async def test_a_client_that_does_not_read_loses_and_is_told(
     socket: tuple[Monitor, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

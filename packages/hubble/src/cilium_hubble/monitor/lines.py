@@ -51,9 +51,13 @@ class Formatter:
         self._request = request
         self._link = link
 
-    def lines(self, events: Rows) -> Iterator[str]:
-        """Yield the text of each event that is asked for, without its last line end."""
-        chosen = events[self._request.choose(events)]
+    def choose(self, events: Rows) -> Rows:
+        """Return the events of a batch that are asked for."""
+        chosen: Rows = events[self._request.choose(events)]
+        return chosen
+
+    def lines(self, chosen: Rows) -> Iterator[str]:
+        """Yield the text of each event, without its last line end."""
         targets = destinations(chosen).tolist()
         for row, target in zip(chosen, targets, strict=True):
             event: Event = {name: _plain(row[name]) for name in chosen.dtype.names or ()}

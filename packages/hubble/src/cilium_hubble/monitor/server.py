@@ -2,8 +2,9 @@
 """Streams events as lines to whoever connects to the monitor socket.
 
 A client sends its request as one line of JSON and gets one line of JSON back, `{"error": …}` or
-what is listened to; then lines, for ever. A client that does not keep up loses events and is told
-how many. Nothing is formatted while nobody listens. Event loop only.
+what is listened to; then lines, for ever. A client that does not keep up, or asks for more than can
+be formatted beside reading the ring, loses events and is told how many. Nothing is formatted while
+nobody listens. Event loop only.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from cilium_hubble.monitor.request import parse
 from cilium_hubble.observer.server import make_way
 
 BUFFER_BYTES = 1 << 20
+LINES_AT_ONCE = 1000  # of a batch, so that a client cannot hold up the reading of the ring
 REQUEST_SECONDS = 10.0
 PAGE = 4096
 
@@ -78,14 +80,16 @@ class _Client:
         self._dropped = 0
 
     def take(self, events: Rows, lost: dict[int, int]) -> None:
-        lines = [self._formatter.lost(cpu, count) for cpu, count in lost.items()]
+        chosen = self._formatter.choose(events)
         if self._writer.transport.get_write_buffer_size() > BUFFER_BYTES:
-            self._dropped += len(events)
+            self._dropped += len(chosen) + sum(lost.values())
             return
+        lines = [self._formatter.lost(cpu, count) for cpu, count in lost.items()]
         if self._dropped:
             lines.append(self._formatter.lost(0, self._dropped))
             self._dropped = 0
-        lines += self._formatter.lines(events)
+        lines += self._formatter.lines(chosen[:LINES_AT_ONCE])
+        self._dropped += len(chosen[LINES_AT_ONCE:])
         if lines:
             _send(self._writer, "\n".join(lines))
 

@@ -18,7 +18,7 @@ from cilium_hubble.flows.record import LOST, STORED, LostSource
 from cilium_hubble.flows.store import Store
 from cilium_hubble.observer.query import Query
 
-STRETCH = 512
+STRETCH = 256
 LOST_SECONDS = 1.0  # a slow follower hears of what it missed once a second
 
 
