@@ -160,6 +160,16 @@ def test_a_quoted_fragment_header_is_read_through(kernel, worlds) -> None:
     assert talk.peer(too_big(6, inner)).reasons == FORWARDED
 
 
+def test_an_error_about_an_error_is_of_no_connection(talk: Talk) -> None:
+    """Even where the place of an identifier holds that of an echo."""
+    assert talk.pod(echo(talk.family, ident=0)).reasons == FORWARDED
+    inner = quoted(talk, unreachable(talk.family, Raw(bytes(28))))
+    packet = frame(
+        talk.family, talk.world["world"], talk.world["pod"], unreachable(talk.family, inner)
+    )
+    assert talk.kernel.run("from_host", packet).reasons == IN_DENIED
+
+
 def test_no_relation_to_what_is_over(talk: Talk) -> None:
     talk.pod(udp())
     error = unreachable(talk.family, quoted(talk, udp()))
