@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -42,6 +43,13 @@ def bpffs(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
+def _free_port() -> int:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        port: int = held.getsockname()[1]
+        return port
+
+
 @pytest.fixture
 def settings(tmp_path: Path, bpffs: Path) -> Settings:
     (bpffs / "maps").mkdir()
@@ -50,7 +58,7 @@ def settings(tmp_path: Path, bpffs: Path) -> Settings:
         run_dir=tmp_path / "run",
         bpf_root=bpffs,
         socket=tmp_path / "run" / "hubble.sock",
-        metrics_address=("127.0.0.1", 29965),
+        metrics_address=("127.0.0.1", _free_port()),
     )
 
 
@@ -131,8 +139,10 @@ async def test_monitor_and_metrics(running: tuple[Daemon, Producer], settings: S
         assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"-> endpoint 0 flow 0x")
     writer.close()
     await asyncio.sleep(0.05)
+    assert settings.metrics_address is not None
+    _, port = settings.metrics_address
     text = await asyncio.to_thread(
-        lambda: urllib.request.urlopen("http://127.0.0.1:29965/metrics").read().decode()
+        lambda: urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
     )
     families = {family.name: family for family in text_string_to_metric_families(text)}
     (sample,) = families["hubble_flows_processed"].samples

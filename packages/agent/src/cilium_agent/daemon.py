@@ -142,6 +142,7 @@ class Agent:
         ipcache = IpcacheWriter(store.ipcache, lambda raw: _is_pod(store, raw))
         policing = make_policing(settings, store, ipcache, self._watches)
         state.keeper, state.repository = policing.keeper, policing.repository
+        state.policy_sizes = policing.maps.kernel.sizes
         keeper = policing.keeper
         self._teller = make_teller(settings, keeper, self._watches)
         balancer = Balancer(store.services, store.slots, store.backends, settings.node_name)

@@ -8,7 +8,7 @@ on the event loop and change nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -80,6 +80,7 @@ class AgentState:
     balancer: Balancer | None = None
     keeper: PolicyKeeper | None = None
     repository: Repository | None = None
+    policy_sizes: Callable[[], Mapping[str, tuple[int, int]]] | None = None
     pool: NodePool | None = None
     endpoints: EndpointList | None = None
     publisher: EndpointPublisher | None = None

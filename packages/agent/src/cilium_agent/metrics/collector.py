@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from cilium_agent.api.status import not_available
 from cilium_agent.datapath.store import MapStore
+from cilium_agent.metrics.policy import policy_families
 from cilium_agent.metrics.reasons import FIRST_DROP_REASON, reason_text
 from cilium_agent.state import VERSION, AgentState
 from cilium_core.identity import Reserved
@@ -42,6 +43,7 @@ class AgentCollector(Collector):
         yield from self._controllers()
         yield from self._maps()
         yield from self._traffic()
+        yield from policy_families(self._state)
 
     def _agent(self) -> Iterator[Metric]:
         version = GaugeMetricFamily("cilium_version", "Version of the agent", labels=["version"])
@@ -142,6 +144,9 @@ class AgentCollector(Collector):
         if store is not None:
             for spec, used in store_sizes(store):
                 pressure.add_metric([spec.name], used / spec.max_entries)
+        if self._state.policy_sizes is not None:
+            for name, (used, room) in self._state.policy_sizes().items():
+                pressure.add_metric([name], used / room)
         yield pressure
 
     def _traffic(self) -> Iterator[Metric]:

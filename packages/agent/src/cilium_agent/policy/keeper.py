@@ -88,6 +88,8 @@ class PolicyKeeper:
         self.engine = Engine()
         self.cidrs = cidrs
         self.changed = asyncio.Event()
+        self.flushes = self.failures = 0
+        self.seconds = 0.0  # spent in flushes that went well
         self.on_flush: Callable[[], None] = lambda: None
         self.on_rows: Callable[[set[int], int], None] = lambda _numbers, _revision: None
         self._kernel = kernel
@@ -226,15 +228,19 @@ class PolicyKeeper:
         while True:
             await self.changed.wait()
             self.changed.clear()
+            begun = time.monotonic()
             try:
                 self.flush()
             except CiliumError as error:
+                self.failures += 1
                 log.warning("policy not written", error=str(error))
                 report(error)
                 await asyncio.sleep(wait)
                 wait = min(2 * wait, LONGEST_WAIT)
                 self.changed.set()
             else:
+                self.flushes += 1
+                self.seconds += time.monotonic() - begun
                 report(None)
                 wait = FIRST_WAIT
 
