@@ -26,6 +26,7 @@ from cilium_agent.state import AgentState
 from cilium_cli.arguments import build as cilium_parser
 from cilium_core.layouts import datapath, events, policy
 from cilium_core.layouts.spec import MapSpec
+from cilium_hubble.config import Settings as HubbleSettings
 from cilium_operator.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,6 +38,7 @@ GUIDES = sorted(
         *ROOT.glob("packages/*/README.md"),
     ]
 )
+HUBBLE = HubbleSettings(node_name="node1")
 PACKAGES = {path.name for path in ROOT.glob("packages/*/src/*")}
 FOLDERS = ("packages", "charts", "docs", "e2e", "bench", "tools", ".ci", ".github")
 CODE = re.compile(r"```.*?```", re.DOTALL)
@@ -145,6 +147,7 @@ def test_files_and_folders_of_the_repository_exist(guide: Path) -> None:
 def test_files_on_a_node_have_these_names(guide: Path) -> None:
     names = {
         dbg_client.DEFAULT_SOCKET.name,
+        *(path.name for path in (HUBBLE.socket, HUBBLE.monitor_socket, HUBBLE.node_state_socket)),
         cni_server.SOCKET_NAME,
         cni_server.QUEUE_NAME,
         cni_files.CONF_NAME,

@@ -53,6 +53,7 @@ from cilium_agent.model import DatapathSettings, NodeAddressing
 from cilium_agent.nodes.local import cgroup2_root, own_addresses
 from cilium_agent.nodes.own import OwnNode, internal_addresses, pod_networks
 from cilium_agent.nodestate.service import serve as serve_node_state
+from cilium_agent.observer import watch as watch_observer
 from cilium_agent.policy.keeper import PolicyKeeper
 from cilium_agent.reconcile import Reconciler
 from cilium_agent.relabel import Relabeller
@@ -327,6 +328,10 @@ class Agent:
         spawn = self._tasks.create_task
         spawn(reconciler.run(), name="tables")
         spawn(self._keep_policy(), name="policy")
+        spawn(
+            watch_observer(self.state.observer, self.settings.run_dir / "hubble.sock"),
+            name="hubble",
+        )
         spawn(self._collect(policy_maps), name="conntrack")
         spawn(self.state.publisher.run(), name="CiliumEndpoints")
         spawn(relabeller.run(), name="identities of pods")

@@ -22,6 +22,7 @@ from cilium_agent.k8s.client import ApiClient
 from cilium_agent.k8s.informer import Informer
 from cilium_agent.k8s.publisher import EndpointPublisher
 from cilium_agent.model import Endpoint, NodeAddressing, RemoteNode
+from cilium_agent.observer import ObserverState
 from cilium_agent.policy.keeper import PolicyKeeper
 from cilium_agent.policy.repository import Repository
 from cilium_agent.services.balancer import Balancer
@@ -78,6 +79,7 @@ class AgentState:
     allocator: Allocator | None = None
     ipcache: IpcacheWriter | None = None
     balancer: Balancer | None = None
+    observer: ObserverState = field(init=False)
     keeper: PolicyKeeper | None = None
     repository: Repository | None = None
     policy_sizes: Callable[[], Mapping[str, tuple[int, int]]] | None = None
@@ -89,6 +91,10 @@ class AgentState:
     underlay: str = ""
     cni_conf: Path | None = None
     controllers: dict[str, Outcome] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Nobody was asked yet."""
+        self.observer = ObserverState(self.settings.enable_hubble, self.started)
 
     def endpoint_list(self) -> list[Endpoint]:
         """Return this node's endpoints by id; none while they are not restored."""

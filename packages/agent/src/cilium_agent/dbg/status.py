@@ -31,7 +31,7 @@ def text(reply: dict[str, Any], *, verbose: bool = False) -> str:
         ("CNI Chaining", reply["cni-chaining"]["mode"]),
         ("CNI Config file", reply["cni-file"]["msg"]),
         ("Cilium", _state(reply["cilium"])),
-        ("NodeMonitor", reply["nodeMonitor"]["state"]),
+        ("NodeMonitor", _monitor(reply["nodeMonitor"])),
         ("Cilium health daemon", reply["cluster"]["ciliumHealth"]["state"]),
         ("IPAM", reply["ipam"]["status"]),
         ("ClusterMesh", _mesh(reply["cluster-mesh"])),
@@ -46,7 +46,7 @@ def text(reply: dict[str, Any], *, verbose: bool = False) -> str:
         ("Controller Status", _controllers(reply["controllers"])),
         ("Proxy Status", reply["proxy"]["state"]),
         ("Global Identity Range", _range(reply["identity-range"])),
-        ("Hubble", reply["hubble"]["state"]),
+        ("Hubble", _hubble(reply)),
         ("Encryption", reply["encryption"]["mode"]),
     ]
     missing = reply.get("features-not-available") or []
@@ -110,3 +110,24 @@ def _range(part: dict[str, Any]) -> str:
 def _allocations(part: dict[str, Any]) -> str:
     lines = [f"  {address} ({owner})" for address, owner in part["allocations"].items()]
     return "\n".join(["Allocated addresses:", *lines])
+
+
+def _monitor(section: dict[str, Any]) -> str:
+    if section["state"] != "Ok":
+        return str(section["state"])
+    shared = f"{section['npages']}x{section['pagesize']} of shared memory"
+    return f"Listening for events on {section['cpus']} CPUs with {shared}"
+
+
+def _hubble(reply: dict[str, Any]) -> str:
+    section = reply["hubble"]
+    observer = section.get("observer")
+    if observer is None:
+        return f"{section['state']}   {section.get('msg', '')}".rstrip()
+    current, most = observer["current-flows"], observer["max-flows"]
+    seconds = max(observer["uptime"] / 1e9, 1e-9)
+    return (
+        f"{section['state']}   Current/Max Flows: {current}/{most} ({100 * current / most:.2f}%),"
+        f" Flows/s: {observer['seen-flows'] / seconds:.2f}"
+        f"   Metrics: {reply['hubble-metrics']['state']}"
+    )
