@@ -13,6 +13,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from cilium_core.labels import LabelSet
 
+VXLAN_PORT = 8472  # upstream's, Linux's older default
+
 
 class EndpointState(StrEnum):
     """Upstream's endpoint states, as tools print them."""

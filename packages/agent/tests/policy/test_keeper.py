@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 import pytest
 
@@ -37,6 +37,7 @@ class FakeKernel:
         self.revised = 0
         self.done: list[str] = []
         self.refuse_at: int | None = None
+        self.watch = lambda: None
 
     def copy(self) -> Tables:
         return Tables(dict(self.tables.rows), dict(self.tables.bits))
@@ -63,6 +64,7 @@ class FakeKernel:
                 raise FullMap("the map is full")
             apply(self.tables, step)
             self.done.append("rows" if step.rows else "bits")
+            self.watch()
 
     def set_revision(self, revision: int) -> None:
         self.revised = revision
@@ -72,15 +74,21 @@ class FakeKernel:
 class FakePrefixes:
     def __init__(self, kernel: FakeKernel) -> None:
         self.rows: dict = {}
+        self.refuse = False
         self._kernel = kernel
 
     def show(self, numbers) -> None:
-        self.rows.update(numbers)
+        if self.refuse:
+            raise FullMap("the ipcache is full")
+        for prefix in sorted(numbers, key=lambda p: -p.prefixlen):
+            self.rows[prefix] = numbers[prefix]
+            self._kernel.watch()
         self._kernel.done += ["show"] if numbers else []
 
     def hide(self, gone) -> None:
         for prefix in gone:
             del self.rows[prefix]
+            self._kernel.watch()
         self._kernel.done.append("hide")
 
 
@@ -120,6 +128,13 @@ class World:
         assert assigned is not None
         found = decide(self.kernel.tables, assigned.policy, direction, 6, port, identity)
         return found.verdict
+
+    def verdict_of(self, address: str) -> Verdict:
+        """What the pod's packet to an address outside meets, by the ipcache's longest prefix."""
+        found = [p for p in self.prefixes.rows if ip_address(address) in p]
+        best = max(found, key=lambda p: p.prefixlen, default=None)
+        identity = self.prefixes.rows[best] if best is not None else 9
+        return self.verdict(identity, direction=Direction.EGRESS)
 
 
 @pytest.fixture
@@ -163,7 +178,7 @@ def test_an_identity_without_news_for_anyone_changes_no_revision(world: World) -
     assert world.keeper.revision == before
 
 
-def test_prefixes_come_after_the_rows_and_go_after_them(world: World) -> None:
+def test_prefixes_come_before_the_rows_and_go_after_them(world: World) -> None:
     spec = {"egress": [{"toCIDRSet": [{"cidr": "192.0.2.0/24", "except": ["192.0.2.8/32"]}]}]}
     world.kernel.done.clear()
     world.say(*policy(spec))
@@ -172,7 +187,7 @@ def test_prefixes_come_after_the_rows_and_go_after_them(world: World) -> None:
     assert set(world.prefixes.rows) == {wide, narrow}
     assert world.verdict(world.prefixes.rows[wide], direction=Direction.EGRESS) is Verdict.ALLOW
     assert world.verdict(world.prefixes.rows[narrow], direction=Direction.EGRESS) is Verdict.DENY
-    assert world.kernel.done.index("rows") < world.kernel.done.index("show")
+    assert world.kernel.done.index("show") < world.kernel.done.index("rows")
     world.kernel.done.clear()
     world.say()
     world.keeper.flush()
@@ -268,3 +283,123 @@ def test_old_rows_stay_while_an_endpoint_moves(world: World) -> None:
     world.keeper.settled(7)
     world.keeper.flush()
     assert old.policy not in {key.policy for key in world.kernel.tables.rows}
+
+
+def outside(*elements: dict) -> list:
+    return policy({"egress": [{"toCIDRSet": list(elements)}]})
+
+
+WIDE, HALF = {"cidr": "0.0.0.0/0"}, {"cidr": "10.0.0.0/8"}
+EDITS = {
+    "an exception to what becomes allowed": (
+        [],
+        [{**WIDE, "except": ["169.254.169.254/32"]}],
+        "169.254.169.254",
+    ),
+    "a narrower exception": (
+        [{**HALF, "except": ["10.1.0.0/16"]}],
+        [{**HALF, "except": ["10.1.2.0/24"]}],
+        "10.1.2.5",
+    ),
+    "a wider exception": (
+        [{**HALF, "except": ["10.1.2.0/24"]}],
+        [{**HALF, "except": ["10.1.0.0/16"]}],
+        "10.1.2.5",
+    ),
+    "an exception in another prefix": (
+        [{"cidr": "10.1.0.0/16", "except": ["10.1.2.0/24"]}],
+        [{**WIDE, "except": ["10.1.0.0/16"]}],
+        "10.1.2.5",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+@pytest.mark.parametrize("backwards", [False, True])
+def test_no_edit_of_prefixes_opens_what_is_shut_before_and_after(
+    world: World, name: str, backwards: bool
+) -> None:
+    before, after, address = EDITS[name]
+    if backwards:
+        before, after = after, before
+    nothing = policy({"egress": [{}]}, "nothing")
+    world.say(*nothing, *(outside(*before) if before else ()))
+    world.keeper.flush()
+    assert world.verdict_of(address) is not Verdict.ALLOW
+    seen: list[Verdict] = []
+    world.kernel.watch = lambda: seen.append(world.verdict_of(address))
+    world.say(*nothing, *(outside(*after) if after else ()))
+    world.keeper.flush()
+    assert world.verdict_of(address) is not Verdict.ALLOW
+    assert seen
+    assert Verdict.ALLOW not in seen
+
+
+@pytest.mark.parametrize("where", ["tables", "ipcache"])
+def test_prefixes_of_a_refused_flush_are_made_up_for(world: World, where: str) -> None:
+    world.kernel.refuse_at = 0 if where == "tables" else None
+    world.prefixes.refuse = where == "ipcache"
+    world.say(*outside({"cidr": "192.0.2.0/24", "except": ["192.0.2.8/32"]}))
+    with pytest.raises(FullMap):
+        world.keeper.flush()
+    world.kernel.refuse_at, world.prefixes.refuse = None, False
+    world.keeper.flush()
+    assert set(world.prefixes.rows) == {ip_network("192.0.2.0/24"), ip_network("192.0.2.8/32")}
+    assert world.verdict_of("192.0.2.1") is Verdict.ALLOW
+    assert world.verdict_of("192.0.2.8") is Verdict.DENY
+    world.say()
+    world.keeper.flush()
+    assert world.prefixes.rows == {}
+
+
+def test_a_start_that_is_refused_goes_on_with_what_there_is(world: World) -> None:
+    world.say(*policy({"ingress": [ONLY_WEB]}))
+    world.keeper.flush()
+    held = world.kernel.copy()
+    after = world.again()
+    after.keeper.restore(7, 1001, DB)
+    after.kernel.refuse_at = 0
+    with pytest.raises(FullMap):
+        after.start()
+    assert world.kernel.copy() == held
+    after.kernel.refuse_at = None
+    after.keeper.flush()
+    assert after.verdict(1002) is Verdict.ALLOW  # the policy is not there any more
+
+
+def test_a_pod_that_moves_to_a_policy_that_is_there_already_is_judged_anew(world: World) -> None:
+    """Both label sets have their rows: nothing is written, and yet connections must be judged."""
+    quarantined = {**DB, "k8s:quarantine": "yes"}
+    world.say(*policy({"ingress": [ONLY_WEB]}))
+    world.keeper.prepare(8, 1003, quarantined)
+    world.keeper.settled(8)
+    world.keeper.flush()
+    old = world.keeper.assigned(7)
+    assert old is not None
+    world.keeper.prepare(7, 1003, quarantined)
+    moved = world.keeper.assigned(7)
+    assert moved is not None
+    assert moved.policy != old.policy
+    assert moved.revision > world.kernel.revised, "no row has had this revision"
+    world.keeper.settled(7)
+    world.keeper.flush()
+    assert world.kernel.revised >= moved.revision
+    again = world.keeper.assigned(7)
+    assert again is not None
+    assert again.revision == world.kernel.revised
+
+
+def test_a_number_whose_record_failed_is_recorded_with_the_next(world: World) -> None:
+    record = world.kernel.record
+
+    def refuse(bits, policies) -> None:
+        raise FullMap("the map is full")
+
+    world.kernel.record = refuse
+    world.say(*policy({"ingress": [ONLY_WEB]}))
+    with pytest.raises(FullMap):
+        world.keeper.flush()
+    world.kernel.record = record
+    world.keeper.flush()
+    assert world.kernel.bits
+    assert world.verdict(1002) is Verdict.DENY

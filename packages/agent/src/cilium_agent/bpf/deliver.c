@@ -58,6 +58,16 @@ static __always_inline bool is_link_scope(const struct packet *pkt)
 	return top >> 24 == 0xff || (top & 0xffc00000) == 0xfe800000;
 }
 
+/* A pod that speaks to a node's tunnel itself could say that it is anybody. */
+static __always_inline bool forges_tunnel(const struct packet *pkt)
+{
+	return pkt->origin == ORIGIN_CONTAINER && pkt->tuple.proto == IPPROTO_UDP &&
+	       pkt->tuple.dport == bpf_htons(TUNNEL_PORT) &&
+	       (pkt->target_identity == IDENTITY_HOST ||
+		       pkt->target_identity == IDENTITY_REMOTE_NODE ||
+		       pkt->target_identity == IDENTITY_KUBE_APISERVER);
+}
+
 int deliver(struct __sk_buff *skb)
 {
 	struct packet *pkt = packet_scratch();
@@ -65,6 +75,8 @@ int deliver(struct __sk_buff *skb)
 
 	if (!pkt)
 		return TC_ACT_SHOT;
+	if (forges_tunnel(pkt))
+		return drop(skb, pkt, DROP_ENCAPSULATED, DIRECTION_EGRESS);
 	if (pkt->local)
 		return to_local(skb, pkt);
 	/* What another node sends here is for here: no transit, and no loop between two nodes that

@@ -86,10 +86,15 @@ static __always_inline bool is_related(struct __sk_buff *skb, struct packet *pkt
 	struct connection_info *info;
 	struct inner inner;
 
+	if (pkt->icmp != ICMP_ERROR)
+		return false;
 	if (!(pkt->family == FAMILY_V4 ? read_inner_v4(skb, pkt, &inner)
 				       : read_inner_v6(skb, pkt, &inner)))
 		return false;
 	if (!same_addr(&pkt->key.local, inbound ? &pkt->tuple.daddr : &pkt->tuple.saddr))
+		return false;
+	/* An error may come from anybody on the way, but goes to nobody but whom it is about. */
+	if (!inbound && !same_addr(&pkt->key.peer, &pkt->tuple.daddr))
 		return false;
 	pkt->key.local_port = inbound ? inner.sport : inner.dport;
 	pkt->key.peer_port = inbound ? inner.dport : inner.sport;

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cilium_agent.datapath.maps import PinnedMap
 from cilium_core.layouts.policy import ConnectionInfo, ConnectionKey
@@ -21,7 +21,6 @@ FIRST_INTERVAL = 300.0  # seconds between two collections
 SHORTEST_INTERVAL = 10.0
 LONGEST_INTERVAL = 43200.0
 _EXPIRES = struct.Struct(f"=I{ConnectionInfo.SIZE - 4}x")  # the value's first member
-_ADDRESSES = struct.Struct(f"=16s16s{ConnectionKey.SIZE - 32}x")
 
 
 class Collected(NamedTuple):
@@ -69,15 +68,20 @@ def next_interval(last: float, collected: Collected) -> float:
     return last
 
 
-def purge(connections: Connections, addresses: set[bytes]) -> int:
-    """Remove every connection from or to the addresses (16 bytes each); return how many."""
-    doomed: list[ConnectionKey] = []
-    for keys, _ in connections.batches():
-        for index, pair in enumerate(_ADDRESSES.iter_unpack(keys)):
+def purge(flows: PinnedMap[Any, Any], addresses: set[bytes]) -> int:
+    """Remove every entry from or to the addresses (16 bytes each); return how many.
+
+    The map's key begins with the two addresses of a flow, whichever map it is.
+    """
+    key = flows.spec.key
+    pairs = struct.Struct(f"=16s16s{key.SIZE - 32}x")
+    doomed = []
+    for keys, _ in flows.batches():
+        for index, pair in enumerate(pairs.iter_unpack(keys)):
             if not addresses.isdisjoint(pair):
-                at = index * ConnectionKey.SIZE
-                doomed.append(ConnectionKey.unpack(keys[at : at + ConnectionKey.SIZE]))
-    connections.delete_many(doomed)
+                at = index * key.SIZE
+                doomed.append(key.unpack(keys[at : at + key.SIZE]))
+    flows.delete_many(doomed)
     return len(doomed)
 
 

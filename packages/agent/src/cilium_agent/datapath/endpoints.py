@@ -38,6 +38,7 @@ class Enforcement(NamedTuple):
 
 NOTHING_ENFORCED = Enforcement()
 UNKNOWN_POLICY = (1 << 32) - 1  # never given out: without rows, so everything is a drop
+CUT_OFF = Enforcement(UNKNOWN_POLICY)
 
 
 class KernelEndpoints:
@@ -119,7 +120,10 @@ class KernelEndpoints:
         await asyncio.to_thread(self._purge, {key.addr for key in mine})
 
     async def adopt(self, endpoints: Iterable[Endpoint]) -> None:
-        """Make the endpoint map hold these endpoints and the node's own addresses only."""
+        """Make the endpoint map hold these endpoints and the node's own addresses only.
+
+        One without a row is cut off until `point`: what it may is not known yet.
+        """
         known = list(endpoints)
         desired = {
             key: row
@@ -128,7 +132,7 @@ class KernelEndpoints:
         }
         for endpoint in known:
             self._store.ipcache.upsert(ipcache_rows(endpoint))
-            desired.update(endpoint_rows(endpoint, self._enforcement_of(endpoint)))
+            desired.update(endpoint_rows(endpoint, self._enforcement_of(endpoint, CUT_OFF)))
         self._store.endpoints.replace(desired)
 
     def replace_host_addresses(self, addresses: Iterable[Address]) -> None:
@@ -149,22 +153,19 @@ class KernelEndpoints:
             ]
         )
 
-    def _enforcement_of(self, endpoint: Endpoint) -> Enforcement:
+    def _enforcement_of(
+        self, endpoint: Endpoint, absent: Enforcement = NOTHING_ENFORCED
+    ) -> Enforcement:
         """What the kernel holds for this endpoint; another's address lends it nothing."""
         rows = self._store.endpoints.current
         for address in _addresses(endpoint):
             row = rows.get(EndpointKey(pack_address(address)))
             if row is not None and row.endpoint_id == endpoint.endpoint_id:
                 return Enforcement(row.policy, row.revision)
-        return NOTHING_ENFORCED
+        return absent
 
     def _purge(self, addresses: set[bytes]) -> None:
-        translations = self._store.translations
-        translations.delete_many(
-            key
-            for key, _ in list(translations.items())
-            if key.saddr in addresses or key.daddr in addresses
-        )
+        conntrack.purge(self._store.translations, addresses)
         conntrack.purge(self._store.connections, addresses)
 
 

@@ -14,11 +14,11 @@ from pyroute2 import IPRoute
 
 from cilium_agent.host import sysctl
 from cilium_agent.host.errors import HostError
+from cilium_agent.model import VXLAN_PORT
 
 HOST = "cilium_host"
 NET = "cilium_net"
 VXLAN = "cilium_vxlan"
-VXLAN_PORT = 8472
 TUNNEL_OVERHEAD = {4: 50, 6: 70}
 IFF_UP = 0x1
 IFF_NOARP = 0x80

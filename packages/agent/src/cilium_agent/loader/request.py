@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cilium_agent.loader.clock import kernel_hz
-from cilium_agent.model import DatapathSettings
+from cilium_agent.model import VXLAN_PORT, DatapathSettings
 from cilium_core.identity import LOCAL_SCOPE, Reserved
 from cilium_core.marks import c_defines
 
@@ -41,6 +41,7 @@ def constants_of(settings: DatapathSettings) -> dict[str, int]:
     """Return the macros that the programs are compiled with."""
     return {
         "VXLAN_IFINDEX": settings.vxlan_ifindex,
+        "TUNNEL_PORT": VXLAN_PORT,
         "ENABLE_IPV4": int(settings.enable_ipv4),
         "ENABLE_IPV6": int(settings.enable_ipv6),
         **{f"IDENTITY_{member.name}": int(member) for member in Reserved},

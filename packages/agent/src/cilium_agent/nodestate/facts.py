@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
 from cilium_agent.model import Endpoint
@@ -176,7 +177,13 @@ def _role(rule: Rule) -> Role:
 
 
 def _of_rule(rule: Rule, uses: Mapping[Use, int]) -> RuleFact:
-    peers = (place(uses[Use(rule.peers, _role(rule))]),) if rule.peers is not None else None
+    bit = uses[Use(rule.peers, _role(rule))] if rule.peers is not None else None
+    return _rule_fact(rule, bit)
+
+
+@lru_cache(maxsize=1 << 15)  # facts of many revisions share what did not change
+def _rule_fact(rule: Rule, bit: int | None) -> RuleFact:
+    peers = (place(bit),) if bit is not None else None
     ports = {
         (int(entry.protocol), 0, 65535)
         if entry.name

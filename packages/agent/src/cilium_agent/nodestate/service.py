@@ -22,7 +22,7 @@ from cilium_agent.nodestate.state import Change
 from cilium_core.proto import nodestate_pb2 as pb
 
 SERVICE = "cilium.python.nodestate.v1.NodeState"
-PIECE = 500  # changes in one message
+PIECE = 100  # changes in one message
 STOP_SECONDS = 0.5
 
 

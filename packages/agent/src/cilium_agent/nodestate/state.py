@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from cilium_agent.nodestate.facts import Fact, NodeFact
 
-LOG_CHANGES = 1 << 16
+LOG_CHANGES = 1 << 12
 
 
 class Change(NamedTuple):

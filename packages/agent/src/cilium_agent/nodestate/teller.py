@@ -10,6 +10,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
+from cilium_agent.identity.index import number_of
 from cilium_agent.model import Endpoint
 from cilium_agent.nodestate.facts import (
     EndpointFact,
@@ -70,9 +71,9 @@ class Teller:
     def identity(self, old: CiliumIdentity | None, new: CiliumIdentity | None) -> None:
         """Take in a change of a cluster identity."""
         item = new or old
-        if item is None or not item.metadata.name.isdecimal():
+        number = number_of(item) if item is not None else None
+        if number is None:
             return
-        number = int(item.metadata.name)
         if new is None:
             self.state.remove(IdentityFact, number)
         else:

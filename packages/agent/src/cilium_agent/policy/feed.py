@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from cilium_agent.identity.index import number_of
 from cilium_agent.k8s.informer import Informer
 from cilium_agent.k8s.objects import PolicyObject, SliceObject
 from cilium_agent.k8s.watches import Watches
@@ -129,9 +130,10 @@ class PolicyFeed:
 
     def _identity(self, old: CiliumIdentity | None, new: CiliumIdentity | None) -> None:
         item = new or old
-        if item is not None and item.metadata.name.isdecimal():
+        number = number_of(item) if item is not None else None
+        if number is not None:
             labels = new.security_labels if new is not None else None
-            self._keeper.set_identity(int(item.metadata.name), labels)
+            self._keeper.set_identity(number, labels)
 
     def _slice(self, old: SliceObject | None, new: SliceObject | None) -> None:
         item = new or old

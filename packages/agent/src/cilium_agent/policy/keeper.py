@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Owner of the node's policy tables: feeds the engine and carries what it wants into the kernel.
 
-Order of one flush: numbers are recorded → the engine's steps → endpoints get the new revision, so
-that connections are judged again → prefixes enter the ipcache (their identities have their bits by
-then), longest first → prefixes that nothing names leave it → their identities lose their bits.
-Plain calls on the event loop. A flush that the kernel refuses is tried again, from what the kernel
-holds by then.
+Order of one flush: new prefixes get identities, with the bits that the old policies give them, and
+enter the ipcache, longest first → what policies say now is told the engine → numbers are recorded
+→ the engine's steps → endpoints get the new revision, so that connections are judged again →
+prefixes that nothing names leave the ipcache → their identities lose their bits. Plain calls on the
+event loop. A flush that the kernel refuses is tried again, from what the kernel holds by then.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import structlog
@@ -97,7 +97,12 @@ class PolicyKeeper:
         self._revision = 0
         self._agrees = False  # the kernel holds what the engine wanted last
         self._moving: set[int] = set()
+        self._renewed: set[int] = set()  # their policy changed and their row does not say so yet
         self._nameless: dict[int, int] = {}
+        self._said: dict[Hashable, Sequence[Policy]] = {}  # not told the engine yet
+        self._unshown: dict[Network, int] = {}
+        self._unhidden: dict[Network, int] = {}
+        self._renumber = False
         self._wanted: set[Network] = set()
         self._started = False
         for member in Reserved:
@@ -129,14 +134,14 @@ class PolicyKeeper:
         self.engine.set_identity(int(number), {f"reserved:{number.label}": "", **labels})
         self.changed.set()
 
-    def set_policies(self, owner: object, policies: Sequence[Policy]) -> None:
-        """Make these all that an object says."""
-        self.engine.set_policies(owner, policies)
+    def set_policies(self, owner: Hashable, policies: Sequence[Policy]) -> None:
+        """Make these all that an object says, with the next flush."""
+        self._said[owner] = policies
         self.changed.set()
 
     def set_prefixes(self, wanted: set[Network]) -> None:
-        """Say which prefixes need identities of their own."""
-        self._wanted = wanted
+        """Say which prefixes need identities of their own, or that their labels changed."""
+        self._wanted, self._renumber = wanted, True
         self.changed.set()
 
     def prepare(self, endpoint_id: int, identity: int, labels: LabelSet) -> None:
@@ -144,15 +149,19 @@ class PolicyKeeper:
 
         Until `settled` the rows that its present row points at stay.
         """
+        before = self._number(endpoint_id)
         self._moving.add(endpoint_id)
         self.engine.set_identity(identity, labels)
         self._set_subject(endpoint_id, labels)
+        if before not in (None, self._number(endpoint_id)):
+            self._renewed.add(endpoint_id)
         if self._started:
             self.flush()
 
     def settled(self, endpoint_id: int) -> None:
         """Say that the endpoint's row in the kernel has its present assignment."""
         self._moving.discard(endpoint_id)
+        self._renewed.discard(endpoint_id)
         self.changed.set()
 
     def forget(self, endpoint_id: int) -> None:
@@ -170,11 +179,18 @@ class PolicyKeeper:
             self._nameless[endpoint_id] = identity
 
     def assigned(self, endpoint_id: int) -> Assignment | None:
-        """Return what an endpoint's row must say; None for one that was never prepared."""
-        try:
-            return Assignment(self.engine.policy_number(endpoint_id), self._revision)
-        except KeyError:
+        """Return what an endpoint's row must say now; None for one that was never prepared.
+
+        One that changes its policy gets a revision that no row ever had, so that none of its
+        connections passes for one that the new policy has judged.
+        """
+        number = self._number(endpoint_id)
+        if number is None:
             return None
+        if endpoint_id in self._renewed:
+            self.engine.revision += 1
+            return Assignment(number, self.engine.revision)
+        return Assignment(number, self._revision)
 
     def enforcing(self, endpoint_id: int) -> frozenset[Direction]:
         """Return the directions in which policies select an endpoint."""
@@ -189,7 +205,9 @@ class PolicyKeeper:
 
         `labels_of` gives an identity's labels, for endpoints whose own are lost; one that nobody
         knows has no rows, and so may neither send nor receive. Prefixes that only an earlier
-        process wanted keep their identities until the first flush.
+        process wanted keep their identities until the first flush. What the kernel refuses is
+        raised, and made up for by the next flush; until then it goes on with what it holds. Rows
+        come before new prefixes here: which old peer sets would have them nobody knows any more.
         """
         for endpoint_id, identity in self._nameless.items():
             labels = labels_of(identity)
@@ -199,10 +217,12 @@ class PolicyKeeper:
                 log.error("endpoint without labels is cut off", endpoint=endpoint_id)
         self._nameless.clear()
         self._number_prefixes(self._wanted | self.cidrs.numbers.keys())
+        self._unshown = dict(self.cidrs.numbers)
+        self._hear()
         self.engine.adopted_all()
+        self._started = self._renumber = True
         self._write()
-        self._prefixes.show(dict(self.cidrs.numbers))
-        self._started = True
+        self._show()
         self.on_rows({key.policy for key in self.engine.tables.rows}, self._revision)
         self.on_flush()
 
@@ -210,15 +230,21 @@ class PolicyKeeper:
         """Carry everything that changed into the kernel. What the kernel refuses is raised."""
         if not self._started:
             return
-        added, gone = self._number_prefixes(self._wanted)
+        if self._renumber:
+            self._number_prefixes(self._wanted)
+            self._renumber = False
+        if self._unshown:
+            self._write()  # what the old policies say of the new prefixes
+            self._show()
+        self._hear()
         if not self._moving:
             self.engine.settle()
         self._write()
-        self._prefixes.show(added)
-        if gone:
-            self._prefixes.hide(list(gone))
-            for number in gone.values():
+        if self._unhidden:
+            self._prefixes.hide(list(self._unhidden))
+            for number in self._unhidden.values():
                 self.engine.remove_identity(number)
+            self._unhidden = {}
             self._write()
         self.on_flush()
 
@@ -244,15 +270,34 @@ class PolicyKeeper:
                 report(None)
                 wait = FIRST_WAIT
 
-    def _number_prefixes(
-        self, wanted: set[Network]
-    ) -> tuple[dict[Network, int], dict[Network, int]]:
+    def _number_prefixes(self, wanted: set[Network]) -> None:
         known = set(self.cidrs.numbers)
         change = self.cidrs.update(wanted)
         for number, labels in change.set.items():
             self.engine.set_identity(number, labels)
-        added = {p: n for p, n in self.cidrs.numbers.items() if p not in known}
-        return added, change.gone
+        self._unshown.update({p: n for p, n in self.cidrs.numbers.items() if p not in known})
+        for prefix, number in change.gone.items():
+            if self._unshown.pop(prefix, None) is None:
+                self._unhidden[prefix] = number
+
+    def _show(self) -> None:
+        self._prefixes.show(self._unshown)
+        for prefix in self._unshown:
+            replaced = self._unhidden.pop(prefix, None)
+            if replaced is not None:  # the row is another identity's now
+                self.engine.remove_identity(replaced)
+        self._unshown = {}
+
+    def _hear(self) -> None:
+        for owner, policies in self._said.items():
+            self.engine.set_policies(owner, policies)
+        self._said = {}
+
+    def _number(self, endpoint_id: int) -> int | None:
+        try:
+            return self.engine.policy_number(endpoint_id)
+        except KeyError:
+            return None
 
     def _write(self) -> None:
         now = time.monotonic()

@@ -36,6 +36,7 @@ class Numbers(ABC):
         self._sent: set[int] = set()
         self._quarantine: dict[int, float] = {}
         self._changed: dict[int, bytes | None] = {}
+        self._taken: dict[int, bytes | None] = {}
 
     def adopt(self, records: Mapping[int, bytes]) -> None:
         """Take over what an earlier process recorded. ValueError once numbers are in use."""
@@ -57,6 +58,7 @@ class Numbers(ABC):
         They must be stored before the kernel sees a number that they name.
         """
         changed, self._changed = self._changed, {}
+        self._taken.update(changed)
         return changed
 
     def release(self, number: int) -> None:
@@ -77,11 +79,17 @@ class Numbers(ABC):
         """Say that the kernel has taken the last batch whole."""
         self._quarantine.update(dict.fromkeys(self._sent, now))
         self._sent = set()
+        self._taken = {}
 
     def failed(self) -> None:
-        """Say that the last batch was not taken whole: its numbers may still be in use."""
+        """Say that the last batch was not taken whole: its numbers may still be in use.
+
+        Its records may not be stored either, and are given again.
+        """
         self._leaving |= self._sent
         self._sent = set()
+        self._changed = {**self._taken, **self._changed}
+        self._taken = {}
 
     def expire(self, now: float) -> None:
         """Free the numbers whose quarantine is over."""
