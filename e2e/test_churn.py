@@ -52,8 +52,18 @@ def _pods_per_node(kube: Kube) -> dict[str, int]:
     return {node: counted[node] for node in NODES}
 
 
+def _leaving(kube: Kube) -> list[str]:
+    """Pods that are being deleted: their links go in their own time."""
+    return [
+        pod["metadata"]["name"]
+        for pod in kube.json("get", "pods", "-A")["items"]
+        if pod["metadata"].get("deletionTimestamp")
+    ]
+
+
 def test_churn_under_killed_agents(cluster: Cluster, kube: Kube, namespace: str) -> None:
     names = [f"churn-{number}" for number in range(PODS)]
+    until("pods that other tests left are gone", lambda: not _leaving(kube), 90, 2.0)
     until("every pod has one link", lambda: _links(cluster) == _pods_per_node(kube), 60, 2.0)
     before = _links(cluster)
 

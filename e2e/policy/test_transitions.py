@@ -106,6 +106,30 @@ def test_a_policy_binds_a_pod_that_starts_later_and_lets_its_probes_through(
         assert not any(outcome["ok"] for outcome in outcomes), source
 
 
+def test_a_pod_that_gets_a_forbidden_label_loses_its_connections(
+    kube: Kube, namespace: str, pods: dict[str, list[str]]
+) -> None:
+    """The policy is there before, and another pod has the label: nothing but the pod changes."""
+    policy = deny_ingress(namespace, "near", "quarantine")
+    policy["spec"]["podSelector"] = {"matchLabels": {"quarantine": "yes"}}
+    kube.apply(policy, probe_pod(namespace, "sick", "node1", {"quarantine": "yes"}))
+    kube.wait_ready(namespace, "sick")
+    url = f"http://{pods['near'][0]}:8080/"
+    words = ("held", "--target", url, "--count", "80", "--rate", "10", "--timeout", "2")
+    kube.detach_probe(namespace, "client", "sick", *words)
+    label = ("-n", namespace, "label", "--overwrite", "pod", "near")
+    time.sleep(1.5)
+    kube.kubectl(*label, "quarantine=yes")
+    try:
+        held = kube.detached_result(namespace, "client", "sick", 30)
+        print(f"{held['ok']} of 80 requests passed before the label took hold: {held['errors']}")
+        assert 0 < held["ok"] < 60
+        assert held["errors"]
+    finally:
+        kube.kubectl(*label, "quarantine-")
+        kube.kubectl("-n", namespace, "delete", "networkpolicy", "quarantine")
+
+
 def test_new_labels_are_judged_anew(kube: Kube, namespace: str, pods: dict[str, list[str]]) -> None:
     """A pod that gets the label of those who may is let in, and shut out when it loses it."""
     policy = deny_ingress(namespace, "near", "guests")

@@ -303,11 +303,15 @@ class Agent:
             self.state.waiting_for = f"the list of {informer.scope} objects"
             await informer.synced.wait()
         await reconciler.flush()
-        keeper.start(self._allocator.labels_of)
+        try:
+            keeper.start(self._allocator.labels_of)
+        except CiliumError as error:  # a map is full: what the kernel holds stays in force
+            log.error("policy not written; it is tried again", error=str(error))
+            keeper.changed.set()
         for endpoint_id in kernel.point():
             keeper.settled(endpoint_id)
         await reconciler.allow_deletions()
-        keeper.flush()
+        keeper.changed.set()  # prefixes that only an earlier process wanted may go
 
     async def _open_node(self, cni: CniServer) -> None:
         self.state.waiting_for = "the CNI socket"

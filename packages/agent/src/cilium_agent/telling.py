@@ -21,6 +21,7 @@ from cilium_agent.nodestate.teller import Teller
 from cilium_agent.policy.cidrs import CidrIdentities
 from cilium_agent.policy.feed import PolicyFeed, PrefixLabels
 from cilium_agent.policy.keeper import PolicyKeeper
+from cilium_agent.policy.lastvalid import LastValid
 from cilium_agent.policy.prefixes import IpcachePrefixes
 from cilium_agent.policy.repository import Repository
 from cilium_agent.services.balancer import Balancer
@@ -48,8 +49,11 @@ def make_policing(
     maps, prefixes = PolicyMaps(store), IpcachePrefixes(ipcache)
     keeper = PolicyKeeper(maps, prefixes, CidrIdentities(labels))
     keeper.adopt(prefixes.known())
-    repository = Repository(settings.cluster_name, families)
-    PolicyFeed(watches, keeper, labels, repository, settings.policy_enforcement).attach()
+    last_valid = LastValid(settings.run_dir / "state" / "policies.json")
+    repository = Repository(settings.cluster_name, families, last_valid)
+    PolicyFeed(
+        watches, keeper, labels, repository, settings.node_name, settings.policy_enforcement
+    ).attach()
     return Policing(maps, keeper, repository)
 
 

@@ -29,9 +29,15 @@ class NoAttachments:
 
 
 @pytest.fixture
-def endpoints(kernel) -> KernelEndpoints:
+def assigned() -> dict[int, tuple[int, int]]:
+    """Which policy and revision endpoints have, by id, as the policy's owner says."""
+    return {}
+
+
+@pytest.fixture
+def endpoints(kernel, assigned: dict[int, tuple[int, int]]) -> KernelEndpoints:
     attachments: Any = NoAttachments()
-    return KernelEndpoints(kernel.store, attachments)
+    return KernelEndpoints(kernel.store, attachments, assigned.get)
 
 
 def endpoint(kernel, world4: dict[str, str], world6: dict[str, str], number: int = 7) -> Endpoint:
@@ -72,24 +78,46 @@ async def test_other_writes_leave_the_policy_in_force(
     assert dict(kernel.store.endpoints.kernel.items()) == held
 
 
-async def test_a_pod_may_begin_under_its_policy(kernel, worlds, endpoints: KernelEndpoints) -> None:
+async def test_a_pod_may_begin_under_its_policy(
+    kernel, worlds, endpoints: KernelEndpoints, assigned: dict[int, tuple[int, int]]
+) -> None:
     """No packet meets the address without it."""
+    assigned[7] = (5, 1)
     talk = Talk(kernel, 4, worlds[4])
     kernel.store.endpoints.delete([EndpointKey(pack_address(worlds[4]["pod"]))])
-    await endpoints.upsert(endpoint(kernel, worlds[4], worlds[6]), Enforcement(5, 1))
+    await endpoints.upsert(endpoint(kernel, worlds[4], worlds[6]))
     assert talk.pod(tcp()).reasons == {(133, OUT)}
     kernel.rows(allow_all(5))
     assert talk.pod(tcp()).reasons == {(0, OUT)}
 
 
+async def test_an_endpoint_that_lost_its_row_is_cut_off_until_its_policy_is_known(
+    kernel, worlds, endpoints: KernelEndpoints, assigned: dict[int, tuple[int, int]]
+) -> None:
+    talk = Talk(kernel, 4, worlds[4])
+    kernel.rows(allow_all(5))
+    kernel.store.endpoints.delete(
+        [EndpointKey(pack_address(worlds[family]["pod"])) for family in (4, 6)]
+    )
+    await endpoints.adopt([endpoint(kernel, worlds[4], worlds[6])])
+    assert talk.pod(tcp()).reasons == {(133, OUT)}
+    endpoints.point()  # nobody knows it still
+    assert talk.pod(tcp()).reasons == {(133, OUT)}
+    assigned[7] = (5, 9)
+    assert endpoints.point() == [7]
+    assert endpoints.enforced() == {7: (5, 9)}
+    assert talk.pod(tcp()).reasons == {(0, OUT)}
+
+
 async def test_an_address_lends_nothing_to_its_next_owner(
-    kernel, worlds, endpoints: KernelEndpoints
+    kernel, worlds, endpoints: KernelEndpoints, assigned: dict[int, tuple[int, int]]
 ) -> None:
     """Neither the policy nor the connections, whether or not the first was deleted before."""
     talk = Talk(kernel, 4, worlds[4])
     pod = endpoint(kernel, worlds[4], worlds[6])
     kernel.rows(allow_all(5))
-    await endpoints.upsert(pod, Enforcement(5, 1))
+    assigned[7] = (5, 1)
+    await endpoints.upsert(pod)
     talk.pod(tcp())
     await endpoints.upsert(endpoint(kernel, worlds[4], worlds[6], number=9))
     assert endpoints.enforced() == {8: (0, 0), 9: (0, 0)}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random tables and packets: a slow reading of the tables agrees with the kernel on every packet.
 
-`EQUIVALENCE_PACKETS` sets how many (2 000), `EQUIVALENCE_SEED` which; a failure prints the seed.
+`EQUIVALENCE_PACKETS` sets how many (100 000), `EQUIVALENCE_SEED` which; a failure prints the seed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from cilium_core.policy.tables import Cell, Row, RowKey, Step, Tables
 
 pytestmark = pytest.mark.root
 
-PACKETS = int(os.environ.get("EQUIVALENCE_PACKETS", "2000"))
+PACKETS = int(os.environ.get("EQUIVALENCE_PACKETS", "100000"))
 SEED = int(os.environ.get("EQUIVALENCE_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
 PACKETS_A_STATE = 50
 ADDRESSES = 16_000  # until packets without ports would meet the connections of earlier ones

@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from ipaddress import ip_address
+from typing import Any, NamedTuple
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6EchoRequest, ICMPv6ND_NS, IPv6, IPv6ExtHdrFragment
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 from scapy.packet import Packet, Raw
+
+from cilium_core.addresses import pack_network
+from cilium_core.layouts.datapath import IpcacheInfo, IpcacheKey
 
 pytestmark = pytest.mark.root
 
@@ -111,6 +115,27 @@ def test_source_must_come_by_its_own_device(kernel, worlds, family: int) -> None
     assert kernel.run("from_container", frame).verdict == OK
     outcome = kernel.run("from_container", frame, ifindex=kernel.peer_ifindex)
     assert (outcome.verdict, outcome.reasons) == (SHOT, {(132, OUT)})
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_pod_does_not_speak_to_a_nodes_tunnel(kernel, worlds, family: int) -> None:
+    """It could say that it is anybody. To others than nodes the port means nothing."""
+    world = worlds[family]
+    node = IpcacheKey(*pack_network(str(ip_address(world["tunnel"]))))
+    kernel.store.ipcache.upsert({node: IpcacheInfo(6)})
+    layer = IP if family == 4 else IPv6
+
+    def sent(target: str, port: int) -> Any:
+        frame = Ether(src=POD_MAC, dst=GATEWAY_MAC) / layer(src=world["pod"], dst=world[target])
+        return kernel.run(
+            "from_container", bytes(frame / UDP(sport=4000, dport=port) / Raw(b"x" * 8))
+        )
+
+    for target in ("node", "tunnel"):
+        outcome = sent(target, 8472)
+        assert (outcome.verdict, outcome.reasons) == (SHOT, {(170, OUT)}), target
+        assert sent(target, 8473).verdict == OK, target
+    assert sent("world", 8472).verdict == OK
 
 
 def test_other_protocols_and_fragments_arrive(kernel, worlds) -> None:

@@ -97,6 +97,11 @@ def test_an_error_about_what_the_pod_got(talk: Talk) -> None:
     kernel.rows({RowKey(1, Direction.EGRESS): Row()})
     error = unreachable(talk.family, quoted(talk, udp(5000, 53), "peer", "pod"))
     assert talk.pod(error).reasons == FORWARDED
+    assert talk.pod(error, "world").reasons == OUT_DENIED, "an error goes to whom it is about"
+    redirect = icmp_of(talk.family, 5 if talk.family == 4 else 137)
+    inner = quoted(talk, udp(5000, 53), "peer", "pod")
+    proto = {"proto" if talk.family == 4 else "nh": ICMP_PROTO[talk.family]}
+    assert talk.pod(redirect / inner, **proto).reasons == OUT_DENIED, "a redirect is no error"
 
 
 MISFITS: dict[str, Callable[[Talk], Packet]] = {

@@ -45,7 +45,7 @@ def test_a_groups_labels_reach_all_that_its_prefixes_cover() -> None:
     inside, outside = ip_network("10.1.0.0/16"), ip_network("192.0.2.0/24")
     identities.update({inside, outside})
     group = CIDRGroup("g", {"cidrgroup:g": ""}, frozenset({ip_network("10.0.0.0/8")}))
-    labels.groups["g"] = group
+    labels.set_group("g", group)
     change = identities.update({inside, outside})
     assert list(change.set) == [identities.numbers[inside]]
     assert "cidrgroup:g" in change.set[identities.numbers[inside]]

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 from ipaddress import ip_network
+from pathlib import Path
 
+from cilium_agent.policy.lastvalid import LastValid
 from cilium_agent.policy.repository import PolicyKey, Repository
 
 KEY = PolicyKey("CiliumNetworkPolicy", "x", "p")
@@ -53,3 +55,28 @@ def test_a_policy_of_nodes_is_refused_whole() -> None:
     held = Repository("default", (4, 6)).put(key, nodes)
     assert held.policies == ()
     assert [problem.field for problem in held.problems] == ["spec.nodeSelector"]
+
+
+def test_what_a_slip_left_in_force_outlives_the_process(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "policies.json"
+    good, bad = body(ingress=[{"fromCIDR": ["192.0.2.0/24"]}]), body(ingress=[{"fromCIDR": ["x"]}])
+    first = Repository("default", (4, 6), LastValid(path))
+    before = first.put(KEY, good)
+    first.put(KEY, bad)
+    second = Repository("default", (4, 6), LastValid(path))
+    held = second.put(KEY, bad)
+    assert held.policies == before.policies
+    assert held.problems
+    assert second.prefixes() == {ip_network("192.0.2.0/24")}
+    assert second.put(KEY, bad).policies == before.policies  # and once more
+    second.put(KEY, good)
+    assert Repository("default", (4, 6), LastValid(path)).put(KEY, bad).policies == ()
+    second.put(KEY, bad)
+    second.remove(KEY)
+    assert Repository("default", (4, 6), LastValid(path)).put(KEY, bad).policies == ()
+
+
+def test_a_damaged_file_is_an_empty_one(tmp_path: Path) -> None:
+    path = tmp_path / "policies.json"
+    path.write_text("{nonsense")
+    assert Repository("default", (4, 6), LastValid(path)).put(KEY, body(ingress=[{}])).policies

@@ -20,9 +20,10 @@ class Source(IntEnum):
 
     WORLD = 0
     CIDR = 1  # prefixes that policies name
-    KUBE_APISERVER = 2
-    NODE = 3  # this host's and remote nodes' own addresses
-    POD = 4
+    NODE = 2  # remote nodes' own addresses
+    KUBE_APISERVER = 3  # of which some are nodes too
+    HOST = 4  # this node's own addresses
+    POD = 5
 
 
 class Metadata(NamedTuple):

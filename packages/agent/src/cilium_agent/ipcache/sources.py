@@ -43,7 +43,7 @@ def of_world(*, ipv4: bool, ipv6: bool) -> Statements:
 
 def of_host(addresses: Iterable[Address]) -> Statements:
     """Return the rows of this node's own addresses."""
-    said = Metadata(Source.NODE, int(Reserved.HOST))
+    said = Metadata(Source.HOST, int(Reserved.HOST))
     return {host_prefix(address): said for address in addresses}
 
 

@@ -21,8 +21,9 @@ from cilium_agent.policy.keeper import PolicyKeeper
 from cilium_agent.policy.repository import PolicyKey, Repository
 from cilium_agent.services.desired import service_key
 from cilium_core.addresses import Network
-from cilium_core.crds.models import CiliumCIDRGroup, CiliumIdentity
+from cilium_core.crds.models import CiliumCIDRGroup, CiliumIdentity, CiliumNode
 from cilium_core.errors import FieldError
+from cilium_core.identity import Reserved
 from cilium_core.labels import LabelSet
 from cilium_core.policy.cidr import cidr_labels
 from cilium_core.policy.language import CIDRGroup, cidr_group
@@ -42,20 +43,34 @@ class PrefixLabels:
 
     def __init__(self, *, dual_stack: bool) -> None:
         """Start without groups."""
-        self.groups: dict[str, CIDRGroup] = {}
+        self._groups: dict[str, CIDRGroup] = {}
+        self._by_prefix: dict[Network, list[CIDRGroup]] = {}
         self._dual_stack = dual_stack
+
+    def set_group(self, name: str, group: CIDRGroup | None) -> None:
+        """Take in a group, or that it is gone."""
+        old = self._groups.pop(name, None)
+        for prefix in old.prefixes if old is not None else ():
+            self._by_prefix[prefix].remove(old)  # type: ignore[arg-type]
+            if not self._by_prefix[prefix]:
+                del self._by_prefix[prefix]
+        if group is not None:
+            self._groups[name] = group
+            for prefix in group.prefixes:
+                self._by_prefix.setdefault(prefix, []).append(group)
 
     def __call__(self, prefix: Network) -> LabelSet:
         """Return the labels of a prefix; a group speaks for all that its prefixes cover."""
         labels = cidr_labels(prefix, dual_stack=self._dual_stack)
-        for group in self.groups.values():
-            if any(_covers(one, prefix) for one in group.prefixes):
-                labels |= group.labels
+        if self._by_prefix:
+            for length in range(prefix.prefixlen + 1):
+                for group in self._by_prefix.get(prefix.supernet(new_prefix=length), ()):
+                    labels |= group.labels
         return labels
 
     def prefixes(self) -> set[Network]:
         """Return all prefixes of all groups."""
-        return {prefix for group in self.groups.values() for prefix in group.prefixes}
+        return set(self._by_prefix)
 
 
 class PolicyFeed:
@@ -67,6 +82,7 @@ class PolicyFeed:
         keeper: PolicyKeeper,
         labels: PrefixLabels,
         repository: Repository,
+        node_name: str,
         mode: str = "default",
     ) -> None:
         """Call `attach` once the keeper has adopted what the kernel holds.
@@ -75,16 +91,19 @@ class PolicyFeed:
         deny everything too, in `never` policies are read and judged but bind nobody.
         """
         self._mode = mode
+        self._node_name = node_name
         self.repository = repository
         self._watches = watches
         self._keeper = keeper
         self._labels = labels
         self._apiservers: dict[str, set[Network]] = {}
+        self._nodes: dict[str, set[Network]] = {}
 
     def attach(self) -> None:
         """Follow; what is there already is told at once."""
         self._watches.ciliumidentities.on_change(self._identity)
         self._watches.slices.on_change(self._slice)
+        self._watches.ciliumnodes.on_change(self._node)
         self._watches.ciliumcidrgroups.on_change(self._group)
         for informer in self._watches.policies():
             self._follow(informer)
@@ -119,10 +138,10 @@ class PolicyFeed:
         assert item is not None
         name = item.metadata.name
         if new is None:
-            self._labels.groups.pop(name, None)
+            self._labels.set_group(name, None)
         else:
             try:
-                self._labels.groups[name] = cidr_group(_group_body(new))
+                self._labels.set_group(name, cidr_group(_group_body(new)))
             except FieldError as error:
                 log.warning("CIDR group not taken in", group=name, problem=str(error))
                 return
@@ -141,10 +160,25 @@ class PolicyFeed:
             return
         texts = [a for e in (new.endpoints if new else None) or [] for a in e.addresses]
         self._apiservers[item.metadata.name] = set(_networks(item.metadata.name, texts))
+        self._label_apiservers()
+
+    def _node(self, old: CiliumNode | None, new: CiliumNode | None) -> None:
+        item = new or old
+        assert item is not None
+        texts = [address.ip for address in new.spec.addresses] if new is not None else []
+        self._nodes[item.metadata.name] = set(_networks(item.metadata.name, texts))
+        self._label_apiservers()
+
+    def _label_apiservers(self) -> None:
+        """API servers outside are the world and their prefixes, those on nodes are their nodes."""
+        servers = set().union(*self._apiservers.values())
+        own = self._nodes.get(self._node_name, set())
+        nodes = set().union(*self._nodes.values()) - own
         labels: LabelSet = {}
-        for prefix in set().union(*self._apiservers.values()):
-            labels |= self._labels(prefix)
-        self._keeper.set_apiserver(labels)
+        for server in servers - own:
+            labels |= {f"reserved:{Reserved.REMOTE_NODE.label}": ""} if server in nodes else {}
+            labels |= self._labels(server) if server not in nodes else {}
+        self._keeper.set_apiserver(labels, on_this_node=bool(servers & own))
 
     def _prefixes(self) -> None:
         self._keeper.set_prefixes(self.repository.prefixes() | self._labels.prefixes())
@@ -178,7 +212,3 @@ def _networks(name: str, texts: list[str]) -> Iterator[Network]:
             yield ip_network(text, strict=False)
         except ValueError:
             log.warning("not a prefix", object=name, text=text)
-
-
-def _covers(outer: Network, inner: Network) -> bool:
-    return outer.version == inner.version and inner.subnet_of(outer)  # type: ignore[arg-type]

@@ -128,10 +128,12 @@ class PolicyKeeper:
             self.engine.set_identity(number, labels)
         self.changed.set()
 
-    def set_apiserver(self, labels: LabelSet) -> None:
-        """Say which labels API servers outside the cluster carry, their addresses' included."""
-        number = Reserved.KUBE_APISERVER
-        self.engine.set_identity(int(number), {f"reserved:{number.label}": "", **labels})
+    def set_apiserver(self, labels: LabelSet, *, on_this_node: bool = False) -> None:
+        """Say which labels API servers elsewhere carry too, and whether one is on this node."""
+        server = {f"reserved:{Reserved.KUBE_APISERVER.label}": ""}
+        self.engine.set_identity(int(Reserved.KUBE_APISERVER), {**server, **labels})
+        host = {f"reserved:{Reserved.HOST.label}": ""}
+        self.engine.set_identity(int(Reserved.HOST), {**host, **(server if on_this_node else {})})
         self.changed.set()
 
     def set_policies(self, owner: Hashable, policies: Sequence[Policy]) -> None:

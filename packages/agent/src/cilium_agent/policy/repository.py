@@ -8,9 +8,10 @@ stays in force until it is corrected or deleted: a slip in an edit opens nothing
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from cilium_agent.policy.lastvalid import LastValid
 from cilium_core.addresses import Network
 from cilium_core.errors import FieldError
 from cilium_core.policy.available import unavailable
@@ -44,8 +45,14 @@ class Held:
 class Repository:
     """Objects by key."""
 
-    def __init__(self, cluster: str, families: tuple[int, ...]) -> None:
-        """`cluster` is this cluster's name, `families` are the IP versions that pods have."""
+    def __init__(
+        self, cluster: str, families: tuple[int, ...], last_valid: LastValid | None = None
+    ) -> None:
+        """`cluster` is this cluster's name, `families` are the IP versions that pods have.
+
+        With `last_valid`, what a mistaken edit leaves in force outlives this process.
+        """
+        self._last_valid = last_valid
         self._cluster = cluster
         self._families = families
         self._held: dict[PolicyKey, Held] = {}
@@ -57,22 +64,40 @@ class Repository:
 
     def put(self, key: PolicyKey, body: Mapping[str, Any]) -> Held:
         """Read an object; return what is held of it now."""
-        wrong = tuple(problems(body))
-        policies = () if wrong else tuple(parse(body, self._cluster, self._families))
-        wrong = wrong or tuple(unavailable(policies))
-        if wrong:
-            before = self._held.get(key)
-            kept, named = (before.policies, before.prefixes) if before else ((), frozenset())
-            self._held[key] = Held(kept, body, wrong, named)
-        else:
-            named = frozenset(prefix for policy in policies for prefix in prefixes(policy))
-            self._held[key] = Held(policies, body, (), named)
+        found = self._read(body)
+        if found.problems:
+            before = self._before(key)
+            found = replace(found, policies=before.policies, prefixes=before.prefixes)
+        elif self._last_valid is not None:
+            self._last_valid.drop(str(key))
+        self._held[key] = found
         return self._held[key]
 
     def remove(self, key: PolicyKey) -> None:
         """Forget an object; unknown is not an error."""
         self._held.pop(key, None)
+        if self._last_valid is not None:
+            self._last_valid.drop(str(key))
 
     def prefixes(self) -> set[Network]:
         """Return every prefix that any policy in force names."""
         return {prefix for held in self._held.values() for prefix in held.prefixes}
+
+    def _read(self, body: Mapping[str, Any]) -> Held:
+        wrong = tuple(problems(body))
+        policies = () if wrong else tuple(parse(body, self._cluster, self._families))
+        wrong = wrong or tuple(unavailable(policies))
+        if wrong:
+            return Held((), body, wrong)
+        named = frozenset(prefix for policy in policies for prefix in prefixes(policy))
+        return Held(policies, body, (), named)
+
+    def _before(self, key: PolicyKey) -> Held:
+        """Return what was valid of an object last, and keep it for the next process."""
+        held = self._held.get(key)
+        if held is not None and not held.problems and self._last_valid is not None:
+            self._last_valid.put(str(key), held.body)
+        if held is None and self._last_valid is not None:
+            body = self._last_valid.get(str(key))
+            held = self._read(body) if body is not None else None
+        return held or Held((), {})

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the feed makes of objects: API servers by where they are, identities by their names."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cilium_agent.k8s.objects import Meta, SliceEndpoint, SliceObject
+from cilium_agent.policy.feed import PolicyFeed, PrefixLabels
+from cilium_agent.policy.repository import Repository
+from cilium_core.crds.models import (
+    CiliumIdentity,
+    CiliumNode,
+    CiliumNodeSpec,
+    NodeAddress,
+    ObjectMeta,
+)
+
+
+class Keeper:
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.apiserver: tuple[dict[str, str], bool] = ({}, False)
+        self.identities: dict[int, Any] = {}
+        self.policies: dict[object, Any] = {}
+
+    def set_apiserver(self, labels: dict[str, str], *, on_this_node: bool) -> None:
+        self.apiserver = (labels, on_this_node)
+
+    def set_identity(self, number: int, labels: Any) -> None:
+        self.identities[number] = labels
+
+    def set_policies(self, owner: object, policies: Any) -> None:
+        self.policies[owner] = policies
+
+
+@pytest.fixture
+def fed() -> tuple[Keeper, PolicyFeed]:
+    keeper = Keeper()
+    nothing = SimpleNamespace(on_change=lambda _handler: None)
+    watches = SimpleNamespace(
+        ciliumidentities=nothing,
+        slices=nothing,
+        ciliumcidrgroups=nothing,
+        ciliumnodes=nothing,
+        policies=lambda: (),
+    )
+    repository = Repository("default", (4, 6))
+    labels = PrefixLabels(dual_stack=True)
+    feed = PolicyFeed(watches, keeper, labels, repository, "node1", "always")  # type: ignore[arg-type]
+    feed.attach()
+    return keeper, feed
+
+
+def servers(*addresses: str) -> SliceObject:
+    meta = Meta(
+        name="kubernetes",
+        namespace="default",
+        labels={"kubernetes.io/service-name": "kubernetes"},
+    )
+    listed = [SliceEndpoint(addresses=list(addresses))]
+    return SliceObject(metadata=meta, address_type="IPv4", endpoints=listed)
+
+
+def node(name: str, *addresses: str) -> CiliumNode:
+    spec = CiliumNodeSpec(addresses=[NodeAddress(type="InternalIP", ip=a) for a in addresses])
+    return CiliumNode(metadata=ObjectMeta(name=name), spec=spec)
+
+
+def test_an_api_server_outside_is_the_world_and_its_prefixes(fed: Any) -> None:
+    keeper, feed = fed
+    feed._slice(None, servers("192.0.2.1"))
+    labels, here = keeper.apiserver
+    assert not here
+    assert {"reserved:world-ipv4", "cidr:192.0.2.1/32", "cidr:192.0.2.0/24"} <= set(labels)
+
+
+def test_an_api_server_on_another_node_is_a_remote_node(fed: Any) -> None:
+    keeper, feed = fed
+    feed._slice(None, servers("172.30.0.12"))
+    feed._node(None, node("node2", "172.30.0.12"))
+    assert keeper.apiserver == ({"reserved:remote-node": ""}, False)
+
+
+def test_an_api_server_on_this_node_is_its_host(fed: Any) -> None:
+    keeper, feed = fed
+    feed._node(None, node("node1", "172.30.0.11"))
+    feed._slice(None, servers("172.30.0.11"))
+    assert keeper.apiserver == ({}, True)
+    feed._slice(servers("172.30.0.11"), None)
+    assert keeper.apiserver == ({}, False)
+
+
+@pytest.mark.parametrize("name", ["1", "2", "255", "99999999999", "0300", "x"])
+def test_odd_identities_are_left_out(fed: Any, name: str) -> None:
+    keeper, feed = fed
+    feed._identity(None, CiliumIdentity(metadata=ObjectMeta(name=name), security_labels={}))
+    assert keeper.identities == {}
+
+
+def test_in_mode_always_everybody_is_selected(fed: Any) -> None:
+    keeper, _ = fed
+    (policy,) = keeper.policies["always"]
+    assert policy.subject.matches({"k8s:any": "thing"})
+    assert len(policy.default_deny) == 2
