@@ -52,7 +52,7 @@ _SPOOFED = 132
 def run() -> None:
     """Measure everything and publish it."""
     with tempfile.TemporaryDirectory() as folder, bench_node() as bench:
-        tool = _build(Path(folder))
+        tool = build_tool(Path(folder))
         results = _program_sizes(bench)
         results += _test_runs(bench)
         results += _rates(bench, tool)
@@ -61,7 +61,7 @@ def run() -> None:
         publish("datapath", results)
 
 
-def _build(folder: Path) -> Path:
+def build_tool(folder: Path) -> Path:
     tool = folder / "netbench"
     subprocess.run(["cc", "-O2", "-Wall", "-Werror", "-o", str(tool), str(TOOL)], check=True)
     return tool
@@ -77,7 +77,7 @@ def _program_sizes(bench: Bench) -> list[Result]:
 
 
 @contextmanager
-def _server(namespace: Namespace, tool: Path) -> Iterator[None]:
+def server(namespace: Namespace, tool: Path) -> Iterator[None]:
     process = subprocess.Popen([*namespace.enter, "taskset", "-c", "1", str(tool), "server", PORT])
     time.sleep(0.2)
     try:
@@ -87,7 +87,7 @@ def _server(namespace: Namespace, tool: Path) -> Iterator[None]:
         process.wait()
 
 
-def _measure(namespace: Namespace, tool: Path, kind: str, address: str) -> float:
+def load(namespace: Namespace, tool: Path, kind: str, address: str) -> float:
     pinned = [*namespace.enter, "taskset", "-c", "0", str(tool), kind, address, PORT, SECONDS]
     return float(subprocess.run(pinned, check=True, capture_output=True, text=True).stdout)
 
@@ -102,13 +102,13 @@ def _rates(bench: Bench, tool: Path) -> list[Result]:
     rates: dict[tuple[str, str], list[float]] = {}
     with ExitStack() as servers:
         for namespace in (bench.pods[1], bench.raw[1], bench.routed[1]):
-            servers.enter_context(_server(namespace, tool))
+            servers.enter_context(server(namespace, tool))
         for number in range(ROUNDS):
             order = list(paths) if number % 2 else list(reversed(paths))
             for kind in KINDS:
                 for path in order:
                     namespace, address = paths[path]
-                    rate = _measure(namespace, tool, kind, address)
+                    rate = load(namespace, tool, kind, address)
                     rates.setdefault((kind, path), []).append(rate)
     found = []
     for kind, (title, baselines) in KINDS.items():
@@ -168,11 +168,11 @@ def _test_runs(bench: Bench) -> list[Result]:
 def _live_cost(bench: Bench, tool: Path) -> list[Result]:
     """ns/packet under load as the kernel counts it (its clock reads included)."""
     found = []
-    with _server(bench.pods[1], tool), syscall.run_statistics():
+    with server(bench.pods[1], tool), syscall.run_statistics():
         for kind in KINDS:
             fd = bench.programs.open("from_container")
             before = syscall.program_info(fd)
-            _measure(bench.pods[0], tool, kind, POD_V4[1])
+            load(bench.pods[0], tool, kind, POD_V4[1])
             after = syscall.program_info(fd)
             os.close(fd)
             runs = after.run_count - before.run_count

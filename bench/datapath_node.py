@@ -123,7 +123,7 @@ def _wire(node: Namespace, others: list[Namespace], root: Path) -> Bench:
     tunnel = TunnelInfo(pack_address("172.30.0.12"), 2)
     store.tunnels.upsert({IpcacheKey(*pack_network("10.0.1.0/24")): tunnel})
     _raw_pair(others[2], others[3])
-    _routed_pair(others[4], others[5], others[6])
+    routed_pair(others[4], others[5], others[6])
     pods, raw, routed = (others[0], others[1]), (others[2], others[3]), (others[4], others[6])
     return Bench(node, pods, raw, routed, programs, store, endpoints)
 
@@ -169,7 +169,8 @@ def _raw_pair(left: Namespace, right: Namespace) -> None:
         namespace.ip("link", "set", "eth0", "up", "mtu", str(MTU))
 
 
-def _routed_pair(left: Namespace, router: Namespace, right: Namespace) -> None:
+def routed_pair(left: Namespace, router: Namespace, right: Namespace) -> None:
+    """Join two namespaces over the stack of a third, left at ROUTED_V4[0], right at [1]."""
     for number, (end, address) in enumerate(((left, ROUTED_V4[0]), (right, ROUTED_V4[1]))):
         gateway = address.rsplit(".", 1)[0] + ".254"
         peer = f"/proc/{os.getpid()}/fd/{end.fd}"
