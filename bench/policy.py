@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """`make bench BENCH=policy`: what enforcement costs, in packets, connections and changes.
 
-ns/packet by test runs (hot cache) and the kernel's own statistics, tables of 10 and of 10 000 rows
-taking turns; connect rates beside iptables and an nft set with the same rules; a policy's way from
-its object into the maps; the cost of an event. Wall-clock figures share the machine with whatever
-else runs: the load is in the file.
+ns/packet by test runs (known connections; hot cache) and the kernel's statistics (first packets:
+a system call each, so caches are cooler and its clock reads are included), tables of 10 and of
+10 000 rows taking turns; connect rates beside iptables and an nft set with the same rules; a
+policy's way from its object into the maps; the cost of an event. Wall-clock figures share the
+machine with whatever else runs: the load is in the file.
 """
 
 from __future__ import annotations

@@ -3,7 +3,9 @@
 
 The rivals are routed veth pairs, each with its rules in the router's forward hook: established
 connections first, then the rules, the load's own last (iptables reads them in order; a set has no
-order), and everything else dropped. Rounds are interleaved; client on CPU 0, server on CPU 1.
+order), and everything else dropped.
+`iptables` is the system's: the nf_tables flavour on Debian. Rounds are interleaved; client on
+CPU 0, server on CPU 1.
 """
 
 from __future__ import annotations
