@@ -40,11 +40,11 @@ class Trial:
 
 def _cgroup(attach: str) -> str:
     return f"""
-mkdir /tmp/cg && mount -t cgroup2 none /tmp/cg && mkdir /tmp/cg/cpy-doctor-$$
-trap 'rmdir /tmp/cg/cpy-doctor-$$' EXIT
+mkdir $TRIALS/cg && mount -t cgroup2 none $TRIALS/cg && mkdir $TRIALS/cg/cpy-doctor-$$
+trap 'rmdir $TRIALS/cg/cpy-doctor-$$' EXIT
 bpftool prog load $OBJECT /sys/fs/bpf/p type cgroup/{attach}
-bpftool cgroup attach /tmp/cg/cpy-doctor-$$ {attach} pinned /sys/fs/bpf/p
-bpftool cgroup detach /tmp/cg/cpy-doctor-$$ {attach} pinned /sys/fs/bpf/p
+bpftool cgroup attach $TRIALS/cg/cpy-doctor-$$ {attach} pinned /sys/fs/bpf/p
+bpftool cgroup detach $TRIALS/cg/cpy-doctor-$$ {attach} pinned /sys/fs/bpf/p
 """
 
 
@@ -119,11 +119,11 @@ TRIALS = (
     Trial(
         "overlayfs",
         "containers",
-        "mkdir /tmp/{l,u,w,m}"
-        " && mount -t overlay -o lowerdir=/tmp/l,upperdir=/tmp/u,workdir=/tmp/w none /tmp/m",
+        "mkdir $TRIALS/{l,u,w,m}"
+        " && cd $TRIALS && mount -t overlay -o lowerdir=l,upperdir=u,workdir=w none m",
     ),
 )
-WRAPPER = "set -e; mount -t bpf bpf /sys/fs/bpf; mount -t tmpfs tmpfs /tmp; "
+WRAPPER = "set -e; mount -t bpf bpf /sys/fs/bpf; mount -t tmpfs tmpfs $TRIALS; "
 TOOLS = ("bpftool", "clang", "ip", "nft", "tc", "unshare")
 
 
@@ -143,7 +143,14 @@ def compile_program(section: str, code: int, folder: Path) -> Path:
 
 def attempt(trial: Trial, folder: Path) -> str:
     """Try one feature; the empty string when it works, else the last thing that was said."""
-    environment = {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": str(spec.REPOSITORY)}
+    trials = folder / "trials"
+    trials.mkdir(exist_ok=True)
+    environment = {
+        **os.environ,
+        "PYTHON": sys.executable,
+        "PYTHONPATH": str(spec.REPOSITORY),
+        "TRIALS": str(trials),
+    }
     try:
         if trial.section:
             environment["OBJECT"] = str(compile_program(trial.section, trial.code, folder))
@@ -180,7 +187,6 @@ def main() -> int:
         print(f"doctor: missing programs: {', '.join(tools)}; run `make install`", file=sys.stderr)
         return 1
     missing = []
-    # Not under /tmp: a trial has a tmpfs there.
     with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
         for trial in TRIALS:
             problem = attempt(trial, Path(name))

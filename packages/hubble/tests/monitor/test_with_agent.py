@@ -12,6 +12,9 @@ from hubble_fakes import drop, events, trace
 
 from cilium_hubble.monitor.server import Monitor, serve
 
+# Seconds; a Python that starts for the first time in a fresh clone, beside other tests, is slow.
+LIMIT = 60
+
 
 @pytest.mark.parametrize(
     ("argv", "first"),
@@ -33,7 +36,7 @@ async def test_the_command_prints_what_is_published(
             *("monitor", "--monitor-socket", str(path), *argv),
             stdout=asyncio.subprocess.PIPE,
         )
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LIMIT):
             while not monitor.clients:  # noqa: ASYNC110 - the command connects
                 await asyncio.sleep(0.01)
             monitor.publish(events(trace(), drop()), {})
@@ -57,6 +60,6 @@ async def test_the_command_tells_what_is_refused(tmp_path: Path) -> None:
             *("monitor", "--monitor-socket", str(path), "-t", "agent"),
             stderr=asyncio.subprocess.PIPE,
         )
-        _, err = await asyncio.wait_for(process.communicate(), 20)
+        _, err = await asyncio.wait_for(process.communicate(), LIMIT)
     assert process.returncode == 1
     assert err == b"Error: types[0]: 'agent' events are not recorded yet\n"

@@ -117,14 +117,15 @@ async def _nft(*arguments: str, stdin: str = "") -> str:
         process = await asyncio.create_subprocess_exec(
             "nft",
             *arguments,
-            stdin=asyncio.subprocess.PIPE,
+            # A pipe that nothing is written to fails when nft ends before it is closed.
+            stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
     except FileNotFoundError as error:
         raise HostError("nft is not installed; the agent's image needs nftables") from error
     try:
-        out, err = await asyncio.wait_for(process.communicate(stdin.encode()), TIMEOUT)
+        out, err = await asyncio.wait_for(process.communicate(stdin.encode() or None), TIMEOUT)
     except TimeoutError as error:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
