@@ -9,8 +9,8 @@ listing differs. Runs `nft`; one call at a time.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
+import subprocess
 from collections.abc import Sequence
 from typing import Any
 
@@ -113,23 +113,24 @@ def _without_handles(value: Any) -> Any:
 
 
 async def _nft(*arguments: str, stdin: str = "") -> str:
+    # Not asyncio's: uvloop's pipe raises RuntimeError when nft ends before its stdin is closed.
+    return await asyncio.to_thread(_run_nft, arguments, stdin)
+
+
+def _run_nft(arguments: tuple[str, ...], stdin: str) -> str:
     try:
-        process = await asyncio.create_subprocess_exec(
-            "nft",
-            *arguments,
-            # A pipe that nothing is written to fails when nft ends before it is closed.
-            stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+        done = subprocess.run(
+            ["nft", *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            check=False,
         )
     except FileNotFoundError as error:
         raise HostError("nft is not installed; the agent's image needs nftables") from error
-    try:
-        out, err = await asyncio.wait_for(process.communicate(stdin.encode() or None), TIMEOUT)
-    except TimeoutError as error:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
+    except subprocess.TimeoutExpired as error:
         raise HostError(f"nft {' '.join(arguments)} took over {TIMEOUT:.0f} s") from error
-    if process.returncode != 0:
-        raise HostError(f"nft {' '.join(arguments)}: {err.decode().strip()}")
-    return out.decode()
+    if done.returncode != 0:
+        raise HostError(f"nft {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout
