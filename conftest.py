@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hypothesis profiles for the whole repository: no wall-clock deadline in any test."""
+"""For the whole repository: Hypothesis profiles without deadlines, and an interrupt that works."""
 
 from __future__ import annotations
 
 import os
+import signal
 
 from hypothesis import settings
 
@@ -11,3 +12,6 @@ from hypothesis import settings
 settings.register_profile("default", deadline=None, print_blob=True)
 settings.register_profile("soak", deadline=None, max_examples=20_000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+# A shell's background job ignores SIGINT, and so would the commands that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
