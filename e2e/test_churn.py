@@ -53,11 +53,12 @@ def _pods_per_node(kube: Kube) -> dict[str, int]:
 
 
 def _leaving(kube: Kube) -> list[str]:
-    """Pods that are being deleted: their links go in their own time."""
+    """Pods that are being deleted, or will be with their namespace: their links go later."""
     return [
-        pod["metadata"]["name"]
-        for pod in kube.json("get", "pods", "-A")["items"]
-        if pod["metadata"].get("deletionTimestamp")
+        found["metadata"]["name"]
+        for kind in (("namespaces",), ("pods", "-A"))
+        for found in kube.json("get", *kind)["items"]
+        if found["metadata"].get("deletionTimestamp")
     ]
 
 
