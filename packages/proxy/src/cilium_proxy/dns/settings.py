@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The DNS proxy's settings: one file per key in a directory, then the environment, then flags.
+
+The directory is the agent's ConfigMap; keys of others are left alone. Read once at start.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import dns.rcode
+import msgspec
+
+from cilium_core.errors import FieldError
+
+DEFAULT_DIRECTORY = Path("/etc/cilium/config")
+MOST = 8192  # questions in hand, whatever is asked for: each needs a file descriptor
+PER_CLIENT = 1024
+CONNECTIONS = 4096
+CONNECTIONS_PER_CLIENT = 256
+FORWARD_SECONDS = 10.0
+
+_REFUSALS = {"refused": dns.rcode.REFUSED, "nameError": dns.rcode.NXDOMAIN}
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+")
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that the DNS proxy can be told. Times are seconds."""
+
+    run_dir: Path = Path("/var/run/cilium")
+    versions: tuple[int, ...] = (4, 6)
+    refusal: int = dns.rcode.REFUSED
+    longest_hold: float = 0.1
+    most: int = MOST
+    grace: float = 0.0
+    metrics_address: tuple[str, int] | None = None
+    debug: bool = False
+
+    @property
+    def agent_socket(self) -> Path:
+        """Where the agent serves `Proxies`."""
+        return self.run_dir / "proxies.sock"
+
+    @property
+    def access_socket(self) -> Path:
+        """Where hubble serves `AccessRecords`."""
+        return self.run_dir / "access.sock"
+
+    @property
+    def memory(self) -> Path:
+        """The rules of the last run."""
+        return self.run_dir / "proxy" / "dns.rules"
+
+
+def load(directory: Path, environment: Mapping[str, str], flags: Mapping[str, str]) -> Settings:
+    """Read and check the settings; flags win over all else. FieldError names a wrong one."""
+    values = {**_files(directory), **_variables(environment), **flags}
+    limit = _number("dnsproxy-concurrency-limit", values.get("dnsproxy-concurrency-limit", "0"))
+    return Settings(
+        run_dir=Path(values.get("state-dir") or "/var/run/cilium"),
+        versions=_versions(values),
+        refusal=_refusal(values.get("tofqdns-dns-reject-response-code") or "refused"),
+        longest_hold=_seconds(values, "tofqdns-proxy-response-max-delay", "100ms"),
+        most=min(limit, MOST) or MOST,
+        grace=_seconds(values, "dnsproxy-concurrency-processing-grace-period", "0s"),
+        metrics_address=_address("dnsproxy-metrics-server", values),
+        debug=_boolean("debug", values.get("debug", "false")),
+    )
+
+
+def raise_file_limit() -> None:
+    """Let this process have as many open files as it may."""
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _files(directory: Path) -> dict[str, str]:
+    if not directory.is_dir():
+        raise FieldError("config-dir", f"{directory} is not a directory")
+    files = (path for path in directory.iterdir() if not path.name.startswith("."))
+    return {path.name: path.read_text().strip() for path in files if path.is_file()}
+
+
+def _variables(environment: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name.removeprefix("CILIUM_").lower().replace("_", "-"): value.strip()
+        for name, value in environment.items()
+        if name.startswith("CILIUM_")
+    }
+
+
+def _versions(values: Mapping[str, str]) -> tuple[int, ...]:
+    wanted = {4: "enable-ipv4", 6: "enable-ipv6"}
+    found = tuple(
+        version for version, key in wanted.items() if _boolean(key, values.get(key, "true"))
+    )
+    if not found:
+        raise FieldError("enable-ipv4", "and enable-ipv6 are both false; one is needed")
+    if 6 in found and not os.path.exists("/proc/net/if_inet6"):
+        return tuple(version for version in found if version != 6)
+    return found
+
+
+def _refusal(raw: str) -> int:
+    if raw not in _REFUSALS:
+        words = " or ".join(_REFUSALS)
+        raise FieldError("tofqdns-dns-reject-response-code", f"{raw!r} is not {words}")
+    return _REFUSALS[raw]
+
+
+def _number(key: str, raw: str) -> int:
+    if not raw.isdecimal():
+        raise FieldError(key, f"{raw!r} is not a number (0 is no limit)")
+    return int(raw)
+
+
+def _seconds(values: Mapping[str, str], key: str, default: str) -> float:
+    raw = values.get(key) or default
+    if raw == "0":
+        return 0.0
+    if not _DURATION.fullmatch(raw):
+        raise FieldError(key, f"{raw!r} is not a duration such as 100ms or 1m30s")
+    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(raw))
+
+
+def _address(key: str, values: Mapping[str, str]) -> tuple[str, int] | None:
+    raw = values.get(key, "")
+    if not raw:
+        return None
+    host, separator, port = raw.rpartition(":")
+    if not separator or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise FieldError(key, f"{raw!r} is not host:port")
+    return host.strip("[]") or "0.0.0.0", int(port)
+
+
+def _boolean(key: str, raw: str) -> bool:
+    if raw.lower() not in ("true", "false"):
+        raise FieldError(key, f"{raw!r} is neither true nor false")
+    return raw.lower() == "true"
