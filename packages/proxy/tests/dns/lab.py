@@ -35,8 +35,9 @@ table inet lead {{
     iifname "client" meta l4proto {{ tcp, udp }} th dport 53 jump led
   }}
   chain led {{
-    meta nfproto ipv4 meta l4proto {{ tcp, udp }} tproxy ip to 127.0.0.1:{port} meta mark set {mark}
-    meta nfproto ipv6 meta l4proto {{ tcp, udp }} tproxy ip6 to [::1]:{port} meta mark set {mark}
+    meta l4proto {{ tcp, udp }} tproxy ip to 127.0.0.1:{port} meta mark set {mark} accept
+    meta l4proto {{ tcp, udp }} tproxy ip6 to [::1]:{port} meta mark set {mark} accept
+    drop
   }}
 }}
 """

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import socket
 import struct
@@ -44,10 +45,8 @@ class Server:
     def close(self) -> None:
         """Close the ports; the namespace answers that nobody is there."""
         for one in self._sockets:
-            try:
+            with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
             one.close()
 
     def _udp(self, udp: socket.socket) -> None:
@@ -55,6 +54,8 @@ class Server:
             try:
                 wire, client = udp.recvfrom(65535)
             except OSError:
+                return
+            if not wire:  # the port is being closed
                 return
             query = dns.message.from_wire(wire)
             self._note(query, client)

@@ -32,6 +32,7 @@ SO_RCVBUFFORCE = 33
 PROXY_PORTS = (61000, 65535)
 RECEIVE_BUFFER = 4 << 20
 BACKLOG = 1024
+_PORT_RANGE = struct.pack("=I", PROXY_PORTS[1] << 16 | PROXY_PORTS[0])
 _UDP_HEADER = struct.Struct("!HHHH")
 LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
@@ -86,8 +87,7 @@ def as_client(client: Address, kind: socket.SocketKind) -> socket.socket:
     """Return a socket with the client's address and, once connected, a port of the proxy's."""
     made = _transparent(client.version, kind)
     try:
-        low, high = PROXY_PORTS
-        made.setsockopt(socket.SOL_IP, IP_LOCAL_PORT_RANGE, high << 16 | low)
+        made.setsockopt(socket.SOL_IP, IP_LOCAL_PORT_RANGE, _PORT_RANGE)
         if kind == socket.SOCK_STREAM:  # the port is chosen with the server in mind
             made.setsockopt(socket.SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1)
         made.bind((str(client), 0))
