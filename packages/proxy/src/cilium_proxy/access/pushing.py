@@ -74,8 +74,8 @@ class Pusher:
                 await asyncio.gather(writer, return_exceptions=True)
 
     async def _write(self, call: Any) -> None:
-        for batch in self.buffer.again():
-            await call.write(batch)
+        for unanswered in self.buffer.again():
+            await call.write(unanswered)
         while True:
             self._wake.clear()
             while (batch := self.buffer.batch()) is not None:

@@ -13,10 +13,12 @@ from pathlib import Path
 import structlog
 import uvloop
 
-from cilium_core.errors import FieldError
+from cilium_proxy import config, logs
+from cilium_proxy.config import DEFAULT_DIRECTORY
 from cilium_proxy.dns import settings
 from cilium_proxy.dns.daemon import DnsProxy
-from cilium_proxy.dns.settings import DEFAULT_DIRECTORY, Settings
+from cilium_proxy.dns.settings import Settings
+from cilium_proxy.errors import ConfigError
 
 log = structlog.get_logger(__name__)
 
@@ -37,12 +39,13 @@ def main(words: Sequence[str]) -> int:
         print(USAGE, end="")
         return 0
     try:
-        flags = _flags(words)
+        flags = config.read_flags(words)
         directory = Path(flags.pop("config-dir", str(DEFAULT_DIRECTORY)))
         read = settings.load(directory, os.environ, flags)
-    except FieldError as error:
+    except ConfigError as error:
         print(f"cilium-proxy dns: {error}", file=sys.stderr)
         return 2
+    logs.setup(read.debug)
     settings.raise_file_limit()
     return uvloop.run(serve(read))
 
@@ -61,18 +64,3 @@ async def serve(read: Settings) -> int:
         log.exception("the DNS proxy failed")
         return 1
     return 0
-
-
-def _flags(words: Sequence[str]) -> dict[str, str]:
-    flags: dict[str, str] = {}
-    rest = list(words)
-    while rest:
-        key, separator, value = rest.pop(0).partition("=")
-        if not key.startswith("--") or len(key) == 2:
-            raise FieldError(key, "is not a --key; see cilium-proxy dns --help")
-        if not separator:
-            if not rest:
-                raise FieldError(key.removeprefix("--"), "has no value")
-            value = rest.pop(0)
-        flags[key.removeprefix("--")] = value
-    return flags

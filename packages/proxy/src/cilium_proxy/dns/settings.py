@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The DNS proxy's settings: one file per key in a directory, then the environment, then flags.
-
-The directory is the agent's ConfigMap; keys of others are left alone. Read once at start.
-"""
+"""The DNS proxy's settings, under upstream's names where upstream has one. Read once at start."""
 
 from __future__ import annotations
 
@@ -14,9 +11,9 @@ from pathlib import Path
 import dns.rcode
 import msgspec
 
-from cilium_core.errors import FieldError
+from cilium_proxy.config import read_values
+from cilium_proxy.errors import ConfigError
 
-DEFAULT_DIRECTORY = Path("/etc/cilium/config")
 MOST = 8192  # questions in hand, whatever is asked for: each needs a file descriptor
 PER_CLIENT = 1024
 CONNECTIONS = 4096
@@ -58,8 +55,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load(directory: Path, environment: Mapping[str, str], flags: Mapping[str, str]) -> Settings:
-    """Read and check the settings; flags win over all else. FieldError names a wrong one."""
-    values = {**_files(directory), **_variables(environment), **flags}
+    """Read and check the settings; flags win over all else. ConfigError names a wrong one."""
+    values = {**read_values(directory, environment), **flags}
     limit = _number("dnsproxy-concurrency-limit", values.get("dnsproxy-concurrency-limit", "0"))
     return Settings(
         run_dir=Path(values.get("state-dir") or "/var/run/cilium"),
@@ -81,28 +78,13 @@ def raise_file_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _files(directory: Path) -> dict[str, str]:
-    if not directory.is_dir():
-        raise FieldError("config-dir", f"{directory} is not a directory")
-    files = (path for path in directory.iterdir() if not path.name.startswith("."))
-    return {path.name: path.read_text().strip() for path in files if path.is_file()}
-
-
-def _variables(environment: Mapping[str, str]) -> dict[str, str]:
-    return {
-        name.removeprefix("CILIUM_").lower().replace("_", "-"): value.strip()
-        for name, value in environment.items()
-        if name.startswith("CILIUM_")
-    }
-
-
 def _versions(values: Mapping[str, str]) -> tuple[int, ...]:
     wanted = {4: "enable-ipv4", 6: "enable-ipv6"}
     found = tuple(
         version for version, key in wanted.items() if _boolean(key, values.get(key, "true"))
     )
     if not found:
-        raise FieldError("enable-ipv4", "and enable-ipv6 are both false; one is needed")
+        raise ConfigError("enable-ipv4", "and enable-ipv6 are both false; one is needed")
     if 6 in found and not os.path.exists("/proc/net/if_inet6"):
         return tuple(version for version in found if version != 6)
     return found
@@ -111,13 +93,13 @@ def _versions(values: Mapping[str, str]) -> tuple[int, ...]:
 def _refusal(raw: str) -> int:
     if raw not in _REFUSALS:
         words = " or ".join(_REFUSALS)
-        raise FieldError("tofqdns-dns-reject-response-code", f"{raw!r} is not {words}")
+        raise ConfigError("tofqdns-dns-reject-response-code", f"{raw!r} is not {words}")
     return _REFUSALS[raw]
 
 
 def _number(key: str, raw: str) -> int:
     if not raw.isdecimal():
-        raise FieldError(key, f"{raw!r} is not a number (0 is no limit)")
+        raise ConfigError(key, f"{raw!r} is not a number (0 is no limit)")
     return int(raw)
 
 
@@ -126,7 +108,7 @@ def _seconds(values: Mapping[str, str], key: str, default: str) -> float:
     if raw == "0":
         return 0.0
     if not _DURATION.fullmatch(raw):
-        raise FieldError(key, f"{raw!r} is not a duration such as 100ms or 1m30s")
+        raise ConfigError(key, f"{raw!r} is not a duration such as 100ms or 1m30s")
     return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(raw))
 
 
@@ -136,11 +118,11 @@ def _address(key: str, values: Mapping[str, str]) -> tuple[str, int] | None:
         return None
     host, separator, port = raw.rpartition(":")
     if not separator or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise FieldError(key, f"{raw!r} is not host:port")
+        raise ConfigError(key, f"{raw!r} is not host:port")
     return host.strip("[]") or "0.0.0.0", int(port)
 
 
 def _boolean(key: str, raw: str) -> bool:
     if raw.lower() not in ("true", "false"):
-        raise FieldError(key, f"{raw!r} is neither true nor false")
+        raise ConfigError(key, f"{raw!r} is neither true nor false")
     return raw.lower() == "true"
