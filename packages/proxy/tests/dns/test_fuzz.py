@@ -18,6 +18,7 @@ import dns.message
 import dns.rdatatype
 import dns.rrset
 import hypothesis.strategies as st
+import pytest
 from dns.rdtypes.IN.A import A
 from dns.rdtypes.IN.AAAA import AAAA
 from hypothesis import given
@@ -109,6 +110,7 @@ def hold_against_library(wire: bytes, found: answers.Answer) -> None:
     assert set(found.addresses) <= there
 
 
+@pytest.mark.timeout(2 * SECONDS + 60)
 def test_mutated_messages() -> None:
     seed = int(os.environ.get("FUZZ_SEED", "1" if not SOAK else str(time.time_ns())))
     print(f"FUZZ_SEED={seed}")

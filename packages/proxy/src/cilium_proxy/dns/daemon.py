@@ -80,7 +80,8 @@ class DnsProxy:
         def streams(rules: RulesInForce) -> Streams:
             return Streams(rules, self.gate, connections, pipeline)
 
-        return Listeners(datagrams, streams, self.settings.versions, self.follower.report)
+        versions, report = self.settings.versions, self.follower.report
+        return Listeners(datagrams, streams, versions, report, self.learner.ask_again)
 
     def _serve_metrics(self, address: tuple[str, int]) -> Callable[[], Any]:
         host, port = address

@@ -5,6 +5,10 @@ The hold is bounded. What the agent did not take in time is released all the sam
 opened, the kernel goes on to deny, and nothing is lost, as the agent is told once it is back,
 for as long as the answer's TTL lasts. The newest answer of a client for a name is the one that
 counts.
+
+What the agent has confirmed a moment ago is not asked again: pods ask for the same name many times
+a second. It is only a moment, because the client's address may become another pod's, for which the
+agent knows nothing yet; and not over a new snapshot or change of the rules.
 """
 
 from __future__ import annotations
@@ -31,6 +35,8 @@ METHOD = "/cilium.python.proxy.v1.Proxies/Learn"
 PATIENCE_SECONDS = 5.0  # after which an agent that has taken a call counts as gone
 RETRY_SECONDS = 0.2
 BACKLOG = 10_000
+FRESH_SECONDS = 1.0
+FRESH = 20_000
 Key = tuple[Address, str]
 
 _OPTIONS = [
@@ -59,8 +65,12 @@ class Learner:
         self._counts = counts
         self._channel: Any = None
         self._call: Any = None
+        self.repeated = 0  # answers that were released on an earlier one's confirmation
         self._calls: set[asyncio.Task[bool]] = set()
         self._owed: OrderedDict[Key, _Owed] = OrderedDict()
+        self._fresh: dict[tuple[Address, str, frozenset[Address]], float] = {}
+        self._away = False  # then nobody waits, and only what is owed looks for the agent
+        self._rules = 0  # counts changes, so that a call from before one confirms nothing after it
         self._wake = asyncio.Event()
 
     @property
@@ -75,13 +85,17 @@ class Learner:
         """
         if not answer.addresses:
             return
+        began, rules = time.monotonic(), self._rules
+        fresh = client, name, frozenset(answer.addresses)
+        if self._fresh.get(fresh, 0.0) > began:
+            self.repeated += 1
+            return
         message = pb.Answer(
             client=str(client),
             name=name,
             addresses=map(str, answer.addresses),
             ttl_seconds=answer.ttl,
         )
-        began = time.monotonic()
         call = asyncio.ensure_future(self._tell((client, name), message))
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
@@ -91,9 +105,20 @@ class Learner:
             self._counts.not_released_in_time.labels("timeout").inc()
         elif not call.result():
             self._counts.not_released_in_time.labels("agent away").inc()
+        elif rules == self._rules:
+            if len(self._fresh) >= FRESH:
+                self._fresh.clear()
+            self._fresh[fresh] = began + min(FRESH_SECONDS, answer.ttl)
+
+    def ask_again(self) -> None:
+        """Take nothing for confirmed: the rules, or the agent, are others now."""
+        self._fresh.clear()
+        self._rules += 1
 
     async def run(self) -> None:
-        """Tell the agent what it is owed, for ever."""
+        """Connect, so that the first answer need not; then tell what is owed, for ever."""
+        self._connected()
+        self._channel.get_state(try_to_connect=True)
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -111,18 +136,26 @@ class Learner:
             if self._owed.get(key) is not owed:
                 continue
             del self._owed[key]
-            if owed.until > time.monotonic() and not await self._tell(key, owed.message):
+            if owed.until > time.monotonic() and not await self._call_agent(key, owed):
                 return  # it is owed again; the others are too, and the agent is still away
 
     async def _tell(self, key: Key, message: pb.Answer) -> bool:
         self._owed.pop(key, None)
-        began = time.monotonic()
+        owed = _Owed(message, time.monotonic() + message.ttl_seconds)
+        if self._away:
+            self._owe(key, owed)
+            return False
+        return await self._call_agent(key, owed)
+
+    async def _call_agent(self, key: Key, owed: _Owed) -> bool:
         try:
-            await self._connected()(message, timeout=PATIENCE_SECONDS)
+            await self._connected()(owed.message, timeout=PATIENCE_SECONDS)
         except grpc.aio.AioRpcError as error:
             log.debug("the agent has not learned a name", name=key[1], reason=error.details())
-            self._owe(key, _Owed(message, began + message.ttl_seconds))
+            self._away = error.code() == grpc.StatusCode.UNAVAILABLE
+            self._owe(key, owed)
             return False
+        self._away = False
         return True
 
     def _owe(self, key: Key, owed: _Owed) -> None:

@@ -55,18 +55,21 @@ class Listeners:
         streams: Callable[[RulesInForce], Streams],
         versions: tuple[int, ...],
         report: Callable[[pb.Result], None],
+        changed: Callable[[], None],
     ) -> None:
-        """Open ports by these two; listen in these IP versions."""
+        """Open ports by these two; listen in these IP versions; `changed` hears of each change."""
         self._datagrams = datagrams
         self._streams = streams
         self._versions = versions
         self._report = report
+        self._changed = changed
         self._open: dict[int, Listener] = {}
         self._drains: dict[int, asyncio.Task[None]] = {}
         self._changes: asyncio.Queue[Change] = asyncio.Queue()
 
     def take(self, change: Change) -> None:
         """Put a change in force soon; `run` does it."""
+        self._changed()
         self._changes.put_nowait(change)
 
     async def run(self) -> None:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Access records of questions and answers. Pure: the records' way to hubble is the sink's."""
+"""Access records of questions and answers. Their way to hubble is the sink's."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable
 
@@ -14,14 +15,18 @@ from cilium_proxy.dns.questions import Question
 
 Sink = Callable[[Iterable[access.Record]], None]
 OBSERVED_BY = "proxy"
+# A call for each record would cost more than all else that is done for a question.
+TOGETHER_SECONDS = 0.05
+MOST_TOGETHER = 256
 
 
 class Records:
-    """Makes records and gives them to a sink that takes them at once."""
+    """Makes records and gives them to a sink, those of a moment together. For one event loop."""
 
     def __init__(self, sink: Sink) -> None:
         """Use this sink."""
         self._sink = sink
+        self._made: list[access.Record] = []
 
     def asked(self, rules: RulesInForce, flow: Flow, question: Question, *, allowed: bool) -> None:
         """Record a question that was let through or refused."""
@@ -62,7 +67,16 @@ class Records:
             protocol=flow.protocol,
             origins=rules.origins,
         )
-        self._sink((record,))
+        if not self._made:
+            asyncio.get_running_loop().call_later(TOGETHER_SECONDS, self._give)
+        self._made.append(record)
+        if len(self._made) >= MOST_TOGETHER:
+            self._give()
+
+    def _give(self) -> None:
+        made, self._made = self._made, []
+        if made:
+            self._sink(made)
 
 
 def _asked(question: Question) -> flow_pb.DNS:
