@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -85,9 +84,14 @@ def _versions(values: Mapping[str, str]) -> tuple[int, ...]:
     )
     if not found:
         raise ConfigError("enable-ipv4", "and enable-ipv6 are both false; one is needed")
-    if 6 in found and not os.path.exists("/proc/net/if_inet6"):
-        return tuple(version for version in found if version != 6)
-    return found
+    return tuple(version for version in found if version == 4 or _has_ipv6_loopback())
+
+
+def _has_ipv6_loopback() -> bool:
+    try:
+        return f"{1:032x} " in Path("/proc/net/if_inet6").read_text()
+    except OSError:  # a kernel without IPv6
+        return False
 
 
 def _refusal(raw: str) -> int:
