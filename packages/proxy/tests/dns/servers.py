@@ -76,7 +76,8 @@ class Server:
 
     def _stream(self, connection: socket.socket, client: tuple[str, int]) -> None:
         held: list[bytes] = []
-        with connection, connection.makefile("rb") as reader:
+        reset = contextlib.suppress(ConnectionResetError)  # how the proxy ends a connection
+        with reset, connection, connection.makefile("rb") as reader:
             while len(head := reader.read(2)) == 2:
                 query = dns.message.from_wire(reader.read(*struct.unpack("!H", head)))
                 self._note(query, client)
