@@ -55,7 +55,7 @@ class _World:
 @contextmanager
 def _world(answers: str) -> Iterator[_World]:
     sys.path.insert(0, str(TESTS))
-    places = importlib.import_module("lab")
+    places = importlib.import_module("dns_lab")
     with tempfile.TemporaryDirectory() as folder, places.lab() as lab:
         state = Path(folder)
         (state / "marks").write_bytes(bytes(ADDRESSES))

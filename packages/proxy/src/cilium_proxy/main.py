@@ -9,12 +9,16 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
-from cilium_proxy import config, logs
-from cilium_proxy.config import DEFAULT_DIRECTORY, Settings
+from cilium_proxy import logs
 from cilium_proxy.errors import ConfigError
+from cilium_proxy.values import DEFAULT_DIRECTORY, parse_flags
+
+if TYPE_CHECKING:
+    from cilium_proxy.config import Settings
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         from cilium_proxy.dns import main as dns
 
         sys.exit(dns.main(words[1:]))
+    from cilium_proxy import config
+
     if not words or "--help" in words or "-h" in words:
         print(USAGE, end="")
         sys.exit(0 if words else 2)
@@ -48,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         command = _COMMANDS.get(words[0])
         if command is None:
             raise ConfigError(words[0], "is not a command; see cilium-proxy --help")
-        flags = config.read_flags(words[1:])
+        flags = parse_flags(words[1:])
         directory = Path(flags.pop("config-dir", str(DEFAULT_DIRECTORY)))
         settings = config.load(directory, os.environ, flags)
     except ConfigError as error:

@@ -18,9 +18,9 @@ import dns.message
 import dns.rcode
 import pytest
 import pytest_asyncio
-from lab import CLIENT, SERVER, Lab, Proxy, inside, lab, run
-from neighbours import Agent, Hubble, dns_set, until
-from servers import MANY, Server
+from dns_lab import CLIENT, SERVER, Lab, Proxy, inside, lab, run
+from dns_neighbours import Agent, Hubble, dns_set, until
+from dns_servers import MANY, Server
 
 from cilium_core.proto import flow_pb2 as flow
 

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest_asyncio
-from neighbours import Agent, until
+from dns_neighbours import Agent, until
 
 from cilium_proxy.dns.answers import Answer
 from cilium_proxy.dns.counts import Counts

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import hypothesis.strategies as st
 import pytest
+from dns_neighbours import dns_set
 from hypothesis import given
-from neighbours import dns_set
 
 from cilium_core.policy.patterns import name_pattern
 from cilium_core.proto import proxy_pb2 as pb

@@ -13,12 +13,12 @@ from pathlib import Path
 import structlog
 import uvloop
 
-from cilium_proxy import config, logs
-from cilium_proxy.config import DEFAULT_DIRECTORY
+from cilium_proxy import logs
 from cilium_proxy.dns import settings
 from cilium_proxy.dns.daemon import DnsProxy
 from cilium_proxy.dns.settings import Settings
 from cilium_proxy.errors import ConfigError
+from cilium_proxy.values import DEFAULT_DIRECTORY, parse_flags
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +39,7 @@ def main(words: Sequence[str]) -> int:
         print(USAGE, end="")
         return 0
     try:
-        flags = config.read_flags(words)
+        flags = parse_flags(words)
         directory = Path(flags.pop("config-dir", str(DEFAULT_DIRECTORY)))
         read = settings.load(directory, os.environ, flags)
     except ConfigError as error:

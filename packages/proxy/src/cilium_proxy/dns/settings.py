@@ -10,8 +10,8 @@ from pathlib import Path
 import dns.rcode
 import msgspec
 
-from cilium_proxy.config import read_values
 from cilium_proxy.errors import ConfigError
+from cilium_proxy.values import read_values
 
 MOST = 8192  # questions in hand, whatever is asked for: each needs a file descriptor
 PER_CLIENT = 1024

@@ -14,7 +14,7 @@ import dns.flags
 import dns.message
 import dns.rdatatype
 import dns.rrset
-from lab import SERVER, STRANGER, Lab
+from dns_lab import SERVER, STRANGER, Lab
 
 MANY = 120
 
