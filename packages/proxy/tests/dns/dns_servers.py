@@ -76,12 +76,17 @@ class Server:
 
     def _stream(self, connection: socket.socket, client: tuple[str, int]) -> None:
         held: list[bytes] = []
+        seen = 0
         reset = contextlib.suppress(ConnectionResetError)  # how the proxy ends a connection
         with reset, connection, connection.makefile("rb") as reader:
             while len(head := reader.read(2)) == 2:
                 query = dns.message.from_wire(reader.read(*struct.unpack("!H", head)))
                 self._note(query, client)
                 answer = self.answer(query, tcp=True)
+                if query.question[0].name.labels[0] == b"impatient":
+                    seen += 1
+                    if seen == 2:  # it has gone before it read the second question
+                        return
                 if answer is None:
                     continue
                 held.append(len(answer).to_bytes(2, "big") + answer)
@@ -119,6 +124,8 @@ class Server:
         if label == b"missing":
             made.set_rcode(3)
             return made.to_wire()
+        if label == b"failing":
+            made.set_rcode(2)
         addresses = {
             b"many": [f"192.0.2.{n}" for n in range(MANY)],
             b"changing": [f"198.51.100.{next(self.changing) % 250}"],

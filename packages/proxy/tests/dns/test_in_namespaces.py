@@ -275,6 +275,22 @@ async def test_rules_change_under_open_connections(world: World) -> None:
     assert bad.rcode() == dns.rcode.REFUSED
 
 
+async def test_a_server_that_ends_an_idle_connection_is_asked_again(world: World) -> None:
+    with world.lab.socket(world.lab.client, 4, socket.SOCK_STREAM) as client:
+        client.settimeout(3)
+        await asyncio.to_thread(client.connect, (SERVER[4], 53))
+        for _ in range(3):
+            assert await _over(client, "impatient.allowed.test") == dns.rcode.NOERROR
+    assert len(set(world.server.clients)) == 3
+
+
+async def test_addresses_of_an_error_are_not_learned(world: World) -> None:
+    answer = await world.ask("failing.allowed.test")
+    assert answer.rcode() == dns.rcode.SERVFAIL
+    assert answer.answer
+    assert not world.agent.learned
+
+
 async def test_a_set_that_goes_closes_its_port(world: World) -> None:
     await world.agent.send(dns_set(PORT + 1, "*"))
     await world.agent.result(PORT + 1, 1)

@@ -79,6 +79,7 @@ class Gate:
         answer = answers.read(question, wire)
         if not answer.whole:
             self.counts.discarded("answer in part")
-        await self._learner.learn(flow.client.address, question.name, answer)
+        if answer.rcode == dns.rcode.NOERROR:  # nobody connects to the addresses of an error
+            await self._learner.learn(flow.client.address, question.name, answer)
         self._records.answered(rules, flow, question, answer, seconds)
         return wire

@@ -2,8 +2,8 @@
 """Asks a server by TCP: one connection for each connection of a client, made when it is needed.
 
 Questions go out as they come and answers come back in the server's order; ids of our own tell them
-apart, whatever ids the client chose. A connection that the server ends is made again by the next
-question; what it owed gets no answer.
+apart, whatever ids the client chose. A server may end a connection that was idle for too long just
+when a question is on its way: that question is asked once more, on a new connection.
 """
 
 from __future__ import annotations
@@ -37,7 +37,13 @@ class Pipeline:
         """Return the answer. NoAnswer when there is none."""
         try:
             async with asyncio.timeout(self._timeout):
-                connection = await self._connected()
+                connection, is_new = await self._connected()
+                try:
+                    return await connection.ask(question)
+                except OSError:
+                    if is_new:
+                        raise
+                connection, _ = await self._connected()
                 return await connection.ask(question)
         except TimeoutError:
             raise NoAnswer("timeout", told=False) from None
@@ -49,11 +55,13 @@ class Pipeline:
         if self._connection is not None:
             self._connection.close()
 
-    async def _connected(self) -> _Connection:
+    async def _connected(self) -> tuple[_Connection, bool]:
+        """Return the connection, and whether it was made for this call."""
         async with self._connecting:
-            if self._connection is None or self._connection.ended:
+            is_new = self._connection is None or self._connection.ended
+            if self._connection is None or is_new:
                 self._connection = await self._connect()
-            return self._connection
+            return self._connection, is_new
 
     async def _connect(self) -> _Connection:
         made = as_client(self._flow.client.address, socket.SOCK_STREAM)
