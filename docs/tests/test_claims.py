@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import generate_latest
 
 from cilium_agent import config
 from cilium_agent.cni import server as cni_server
@@ -28,6 +29,7 @@ from cilium_core.layouts import datapath, events, policy
 from cilium_core.layouts.spec import MapSpec
 from cilium_hubble.config import Settings as HubbleSettings
 from cilium_operator.metrics import Metrics
+from cilium_proxy.dns.counts import Counts
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDES = sorted(
@@ -75,9 +77,10 @@ def commands(guide: Path) -> Iterator[list[str]]:
 
 
 def exposed() -> set[str]:
-    """The names of all metrics that agent and operator expose, with no state at all."""
+    """The names of all metrics that agent, operator and proxies expose, with no state at all."""
     settings = config.parse({}, {"K8S_NODE_NAME": "node1"})
     texts = Renderer(AgentState(settings=settings)).render() + Metrics().text()
+    texts += generate_latest(Counts().registry)
     return set(re.findall(r"^# TYPE (\S+) ", texts.decode(), re.MULTILINE))
 
 
