@@ -115,31 +115,6 @@ def test_node_mask_must_fit_its_pool(render: Render, mask: int) -> None:
         assert "10.0.0.0/16" in rendered.error
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "overlap"),
-    [
-        ("10.0.0.0/8", "10.1.0.0/16", True),
-        ("10.1.0.0/16", "10.0.0.0/8", True),
-        ("10.1.0.0/16", "10.1.0.0/16", True),
-        ("10.0.0.0/9", "10.128.0.0/9", False),
-        ("10.0.8.0/21", "10.0.15.0/24", True),
-        ("10.0.8.0/21", "10.0.16.0/24", False),
-        ("192.168.0.0/16", "10.0.0.0/8", False),
-        ("255.255.255.0/24", "255.255.254.0/24", False),
-    ],
-)
-def test_pools_that_overlap_are_refused(
-    render: Render, first: str, second: str, overlap: bool
-) -> None:
-    rendered = render(
-        nested("ipam.operator", {"clusterPoolIPv4PodCIDRList": ["172.16.0.0/16", first, second]})
-    )
-    assert (rendered.code != 0) is overlap
-    if overlap:
-        wanted = f"ipam.operator.clusterPoolIPv4PodCIDRList: {first} and {second} overlap"
-        assert wanted in rendered.error
-
-
 def test_pools_reach_the_config(render: Render) -> None:
     pools = {
         "clusterPoolIPv4PodCIDRList": ["10.1.0.0/16", "10.2.0.0/16"],

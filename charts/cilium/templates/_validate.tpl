@@ -62,30 +62,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* An IPv4 CIDR without its last host bits, in a number: what two CIDRs share when they overlap. */}}
-{{- define "cilium.ipv4.number" -}}
-{{- $value := 0 -}}
-{{- range $octet := splitList "." (first (splitList "/" .cidr)) -}}
-  {{- $value = add (mul $value 256) (atoi $octet) -}}
-{{- end -}}
-{{- range $_ := until (int (sub 32 .prefix)) -}}{{- $value = div $value 2 -}}{{- end -}}
-{{- $value -}}
-{{- end -}}
-
-{{/* The operator checks all ranges; what Helm can see is refused before anything changes. */}}
-{{- define "cilium.validate.overlap" -}}
-{{- $cidrs := .cidrs -}}
-{{- range $i, $one := $cidrs -}}
-  {{- range $other := slice $cidrs (int (add $i 1)) -}}
-    {{- $prefix := min (last (splitList "/" $one)) (last (splitList "/" $other)) -}}
-    {{- $of := include "cilium.ipv4.number" (dict "cidr" $one "prefix" $prefix) -}}
-    {{- if eq $of (include "cilium.ipv4.number" (dict "cidr" $other "prefix" $prefix)) -}}
-      {{- fail (printf "ipam.operator.clusterPoolIPv4PodCIDRList: %s and %s overlap" $one $other) -}}
-    {{- end -}}
-  {{- end -}}
-{{- end -}}
-{{- end -}}
-
+{{/* The operator checks all ranges again; what Helm can see is refused before anything changes. */}}
 {{- define "cilium.validate" -}}
 {{- include "cilium.validate.upstream" . -}}
 {{- include "cilium.validate.tunnel" . -}}
@@ -101,10 +78,11 @@
 {{- if $v.ipv4.enabled -}}
   {{- if not $pools.clusterPoolIPv4PodCIDRList -}}{{- fail "ipam.operator.clusterPoolIPv4PodCIDRList: needs at least one CIDR while ipv4.enabled is true" -}}{{- end -}}
   {{- include "cilium.validate.pool" (dict "cidrs" $pools.clusterPoolIPv4PodCIDRList "mask" $pools.clusterPoolIPv4MaskSize "maskKey" "clusterPoolIPv4MaskSize") -}}
-  {{- include "cilium.validate.overlap" (dict "cidrs" $pools.clusterPoolIPv4PodCIDRList) -}}
+  {{- include "cilium.validate.overlap" (dict "key" "ipam.operator.clusterPoolIPv4PodCIDRList" "cidrs" $pools.clusterPoolIPv4PodCIDRList) -}}
 {{- end -}}
 {{- if eq $ipv6 "true" -}}
   {{- if not $pools.clusterPoolIPv6PodCIDRList -}}{{- fail "ipam.operator.clusterPoolIPv6PodCIDRList: needs at least one CIDR while ipv6.enabled is true" -}}{{- end -}}
   {{- include "cilium.validate.pool" (dict "cidrs" $pools.clusterPoolIPv6PodCIDRList "mask" $pools.clusterPoolIPv6MaskSize "maskKey" "clusterPoolIPv6MaskSize") -}}
+  {{- include "cilium.validate.overlap" (dict "key" "ipam.operator.clusterPoolIPv6PodCIDRList" "cidrs" $pools.clusterPoolIPv6PodCIDRList) -}}
 {{- end -}}
 {{- end -}}
