@@ -69,6 +69,26 @@ def test_bad_value_names_its_key(render: Render, key: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("mtu", "good"),
+    [
+        (-1, False),
+        (0, True),
+        (10, False),
+        (1279, False),
+        (1280, True),
+        (65535, True),
+        (65536, False),
+    ],
+)
+def test_mtu_out_of_range_is_told_the_range(render: Render, mtu: int, good: bool) -> None:
+    rendered = render({"MTU": mtu})
+    assert (rendered.code == 0) is good
+    if not good:
+        assert f"MTU: {mtu} is not possible; use 0" in rendered.error
+        assert "1280 to 65535" in rendered.error
+
+
+@pytest.mark.parametrize(
     ("values", "named"),
     [
         ({"tunnel": "vxlan", "routingMode": "native"}, ("tunnel: vxlan", "routingMode: native")),

@@ -70,6 +70,10 @@
 {{- if ne (toString $v.kubeProxyReplacement) "true" -}}
   {{- fail (printf "kubeProxyReplacement: %v is not supported by this version, which always replaces kube-proxy" $v.kubeProxyReplacement) -}}
 {{- end -}}
+{{- $mtu := int $v.MTU -}}
+{{- if and (ne $mtu 0) (or (lt $mtu 1280) (gt $mtu 65535)) -}}
+  {{- fail (printf "MTU: %d is not possible; use 0 (the node device's) or 1280 to 65535" $mtu) -}}
+{{- end -}}
 {{- $ipv6 := include "cilium.ipv6" . -}}
 {{- if and (not $v.ipv4.enabled) (ne $ipv6 "true") -}}
   {{- fail "ipv4.enabled: false needs ipv6.enabled: true; pods would have no address" -}}
