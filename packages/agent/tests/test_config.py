@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from cilium_agent import config
-from cilium_agent.errors import ConfigError
-from cilium_agent.main import parse_flags
+from cilium_core.errors import ConfigError
 
 ENVIRONMENT = {"K8S_NODE_NAME": "node1"}
 
@@ -92,10 +91,3 @@ def test_keys_of_the_operator_are_not_ours(tmp_path: Path) -> None:
     write(tmp_path, identity_gc_interval="15m", service_cidrs="10.96.0.0/16")
     write(tmp_path, cluster_pool_ipv4_cidr="10.0.0.0/8")
     config.load(tmp_path, ENVIRONMENT, {})
-
-
-def test_flags() -> None:
-    assert parse_flags(["--mtu", "1", "--debug=true"]) == {"mtu": "1", "debug": "true"}
-    for words in (["mtu"], ["--"], ["--mtu"]):
-        with pytest.raises(ConfigError):
-            parse_flags(words)

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import msgspec
 
-from cilium_agent.errors import ConfigError
 from cilium_core.addresses import Network
 from cilium_core.cidr import parse_network
-from cilium_core.errors import FieldError
+from cilium_core.errors import ConfigError, FieldError
+from cilium_core.process.settings import Source, read_directory, read_environment
 
 DEFAULT_DIRECTORY = Path("/etc/cilium/config")
 # Read elsewhere than here: by the k8s client, by the operator, or by scripts of the pod.
@@ -72,35 +72,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     debug: bool = False
 
 
-class _Source:
-    """Text values by key with one parser per type; remembers which keys were asked for."""
-
-    def __init__(self, values: Mapping[str, str]) -> None:
-        self._values = values
-        self.asked: set[str] = set()
-
-    def text(self, key: str, default: str) -> str:
-        self.asked.add(key)
-        return self._values.get(key, default).strip()
-
-    def boolean(self, key: str, default: bool) -> bool:
-        raw = self.text(key, "true" if default else "false").lower()
-        if raw not in ("true", "false"):
-            raise ConfigError(key, f"{raw!r} is neither true nor false")
-        return raw == "true"
+class _Source(Source):
+    """The types that only the agent's settings have."""
 
     def integer(self, key: str, default: int, low: int, high: int) -> int:
         raw = self.text(key, str(default))
         if not raw.isdecimal() or not low <= int(raw) <= high:
             raise ConfigError(key, f"{raw!r} is not a number from {low} to {high}")
         return int(raw)
-
-    def address(self, key: str, default: str) -> tuple[str, int]:
-        raw = self.text(key, default)
-        host, separator, port = raw.rpartition(":")
-        if not separator or not port.isdecimal() or not 0 < int(port) < 65536:
-            raise ConfigError(key, f"{raw!r} is not host:port")
-        return host.strip("[]") or "0.0.0.0", int(port)
 
     def network(self, key: str, version: int) -> tuple[Network, ...]:
         raw = self.text(key, "")
@@ -124,25 +103,6 @@ class _Source:
         value = self.text(key, accepted[0])
         if value not in accepted:
             raise ConfigError(key, f"{value!r} is not supported; use {' or '.join(accepted)}")
-
-
-def read_values(directory: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the text of every key: files of the directory, then `CILIUM_…` variables.
-
-    Hidden files (the links that Kubernetes keeps for a mounted ConfigMap) are left out.
-    ConfigError when the directory does not exist.
-    """
-    if not directory.is_dir():
-        raise ConfigError("config-dir", f"{directory} is not a directory")
-    values = {
-        path.name: path.read_text().strip()
-        for path in sorted(directory.iterdir())
-        if not path.name.startswith(".") and path.is_file()
-    }
-    for name, value in environment.items():
-        if name.startswith("CILIUM_"):
-            values[name.removeprefix("CILIUM_").lower().replace("_", "-")] = value
-    return values
 
 
 def parse(values: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
@@ -191,7 +151,9 @@ def parse(values: Mapping[str, str], environment: Mapping[str, str]) -> Settings
 
 def load(directory: Path, environment: Mapping[str, str], flags: Mapping[str, str]) -> Settings:
     """Read and check the settings of this process; flags win over all else."""
-    return parse({**read_values(directory, environment), **flags}, environment)
+    return parse(
+        {**read_directory(directory), **read_environment(environment), **flags}, environment
+    )
 
 
 def _check(settings: Settings) -> None:
