@@ -129,7 +129,8 @@ SPECS: list[Row] = [
     ),
     (
         cnp({"nodeSelector": {}, "ingress": [ALL]}),
-        "spec.nodeSelector: only a CiliumClusterwideNetworkPolicy selects nodes",
+        "spec.nodeSelector: the host firewall is not available yet, and only a "
+        "CiliumClusterwideNetworkPolicy may select nodes; use endpointSelector",
     ),
     (
         ccnp({"ingress": [ALL]}),
