@@ -18,6 +18,7 @@ from cilium_agent.datapath.programs import cleanup, ensure_programs, generation_
 from cilium_agent.datapath.store import MapStore
 from cilium_agent.loader.request import flatten, read_sources
 from cilium_agent.model import DatapathSettings
+from cilium_core.layouts.spec import MapKind
 
 pytestmark = pytest.mark.root
 
@@ -58,8 +59,14 @@ def program_id(programs, name: str) -> int:
 
 
 async def test_a_generation_is_loaded_once_and_replaced_on_every_hook(root: Path, device) -> None:
+    (root / "maps").mkdir(parents=True, exist_ok=True)
+    older = root / "maps" / "cilium_lxc_v1"
+    fd = syscall.map_create(MapKind.HASH, 16, 40, 8, 0, "lxc_v1")
+    syscall.obj_pin(fd, older)
+    os.close(fd)
     first = await ensure_programs(SETTINGS, root)
     assert first.report, "a fresh load reports"
+    assert not older.exists()
     again = await ensure_programs(SETTINGS, root)
     assert (again.generation, again.report) == (first.generation, ())
     ifindex = device.ifindex("dev0")

@@ -11,6 +11,7 @@ import uvloop
 from cilium_agent.datapath import programs
 from cilium_agent.datapath.errors import ProgramsUnavailable
 from cilium_agent.datapath.programs import ensure_programs
+from cilium_agent.datapath.store import remove_other_layouts
 from cilium_agent.model import DatapathSettings
 
 SETTINGS = DatapathSettings(
@@ -66,5 +67,21 @@ def test_a_machine_without_the_interpreter(tmp_path: Path) -> None:
 def test_older_programs_go_on_when_the_loader_fails(tmp_path: Path) -> None:
     older = tmp_path / "bpffs" / "progs" / "0123"
     older.mkdir(parents=True)
+    map_of_older = tmp_path / "bpffs" / "maps" / "cilium_lxc_v1"
+    map_of_older.parent.mkdir()
+    map_of_older.touch()
     kept = uvloop.run(ensure_programs(SETTINGS, tmp_path / "bpffs", loader(tmp_path, "exit 1")))
     assert (kept.directory, kept.current) == (older, False)
+    assert map_of_older.exists()
+
+
+def test_maps_of_other_layouts_go_and_no_others(tmp_path: Path) -> None:
+    kept = {"cilium_lxc_v2", "cilium_ct_v1", "cilium_policy_ids_v1", "cilium_lxc_vx"}
+    kept |= {"cilium_foreign_v1", "cilium_lxc", "lxc_v1", "cilium_lxc_v1.new"}
+    for name in (*kept, "cilium_lxc_v1", "cilium_lxc_v11", "cilium_policy_ids_v2"):
+        (tmp_path / name).touch()
+    removed = remove_other_layouts(tmp_path)
+    assert removed == ["cilium_lxc_v1", "cilium_lxc_v11", "cilium_policy_ids_v2"]
+    assert {path.name for path in tmp_path.iterdir()} == kept
+    assert remove_other_layouts(tmp_path) == []
+    assert remove_other_layouts(tmp_path / "no") == []

@@ -20,6 +20,9 @@ _STATUS_EXAMPLES = """examples:
   cilium status
   cilium status --wait --wait-duration 2m
   cilium status -o json | jq .pods_count
+
+The line Hubble is about hubble-relay, as in upstream's command: "disabled" means that there is no
+relay. What hubble in the agents' pods has to say is among Cilium's errors and warnings.
 """
 _INSTALL_EXAMPLES = """examples:
   cilium install -f values.yaml --wait

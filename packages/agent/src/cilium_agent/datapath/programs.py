@@ -26,6 +26,7 @@ import cilium_agent
 import cilium_core
 from cilium_agent.datapath import attach, syscall
 from cilium_agent.datapath.errors import ProgramsUnavailable
+from cilium_agent.datapath.store import remove_other_layouts
 from cilium_agent.loader.request import LoadRequest, constants_of, read_sources
 from cilium_agent.model import DatapathSettings
 from cilium_core.layouts.datapath import ALL_MAPS
@@ -78,8 +79,8 @@ async def ensure_programs(
     """Have the programs for `settings` loaded and in force on every hook that is attached.
 
     Does not compile when this generation is pinned already. When building fails, an older
-    generation goes on serving and is returned with `current` False; with none, raises
-    ProgramsUnavailable that carries the loader's last lines.
+    generation goes on serving and is returned with `current` False (maps of its layout stay, too);
+    with none, raises ProgramsUnavailable that carries the loader's last lines.
     """
     root = bpffs / "progs"
     target = root / generation_of(settings)
@@ -91,6 +92,7 @@ async def ensure_programs(
             return _fall_back(root, error)
     attach.Attachments(programs, bpffs).refresh()
     _remove_others(root, target)
+    remove_other_layouts(bpffs / "maps")
     return programs
 
 

@@ -8,14 +8,23 @@ the tables, so a restarted agent starts from what the kernel holds.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
+
+import structlog
 
 from cilium_agent.datapath.maps import PinnedMap
 from cilium_agent.datapath.metrics import Counters, LostEvents
 from cilium_agent.datapath.tables import Table
 from cilium_core.layouts import datapath, events, policy
 
+log = structlog.get_logger(__name__)
+
+_NAMES = frozenset(
+    spec.name for spec in (*datapath.ALL_MAPS, policy.PEER_NUMBERS, policy.POLICY_NUMBERS)
+)
+_VERSIONED = re.compile(r"(cilium_\w+_v)\d+")
 DEFAULT_DIRECTORY = Path("/sys/fs/bpf/cilium/maps")
 
 
@@ -77,3 +86,22 @@ class MapStore:
             self.lost_events.kernel,
         ):
             pinned.close()
+
+
+def remove_other_layouts(directory: Path) -> list[str]:
+    """Unpin our maps of other layout versions and return their names.
+
+    For when programs of this version are in force on every hook: then nobody writes the others
+    any more, and what they hold would be taken for true if their version came back. A program that
+    still has such a map keeps it alive without the pin.
+    """
+    ours = {name.rstrip("0123456789") for name in _NAMES}
+    removed = []
+    for pin in sorted(directory.iterdir()) if directory.is_dir() else []:
+        found = _VERSIONED.fullmatch(pin.name)
+        if found and found[1] in ours and pin.name not in _NAMES:
+            pin.unlink()
+            removed.append(pin.name)
+    if removed:
+        log.info("maps of other layouts unpinned", maps=removed)
+    return removed
