@@ -88,6 +88,31 @@ def test_mtu_out_of_range_is_told_the_range(render: Render, mtu: int, good: bool
         assert "1280 to 65535" in rendered.error
 
 
+def test_sizes_of_tables_reach_the_config(render: Render) -> None:
+    for none in ({}, {"bpf": None}, {"bpf": {"lbMapMax": None}}):
+        assert not [key for key in render(none).config if key.startswith("bpf-")]
+    config = render({"bpf": {"ctTcpMax": 16777216, "ctAnyMax": 1024, "lbMapMax": 2048}}).config
+    assert config["bpf-ct-global-tcp-max"] == "16777216"
+    assert config["bpf-ct-global-any-max"] == "1024"
+    assert config["bpf-lb-map-max"] == "2048"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ({"lbMapMax": 1023}, "bpf.lbMapMax: 1023 is not possible; use 1024 to 1048576"),
+        ({"lbMapMax": 0}, "bpf.lbMapMax: 0 is not possible"),
+        ({"ctTcpMax": 16777217, "ctAnyMax": 1024}, "bpf.ctTcpMax: 16777217 is not possible"),
+        ({"ctTcpMax": 2048}, "bpf.ctTcpMax and bpf.ctAnyMax: set both or none"),
+        ({"ctAnyMax": 2048}, "bpf.ctTcpMax and bpf.ctAnyMax: set both or none"),
+    ],
+)
+def test_sizes_of_tables_that_cannot_be(render: Render, sizes: dict[str, int], said: str) -> None:
+    rendered = render({"bpf": sizes})
+    assert rendered.code != 0
+    assert said in rendered.error
+
+
 @pytest.mark.parametrize(
     ("values", "named"),
     [

@@ -63,6 +63,21 @@
 {{- end -}}
 
 {{/* The operator checks all ranges again; what Helm can see is refused before anything changes. */}}
+{{/* Sizes of tables; those of connections come together, since there is one table. */}}
+{{- define "cilium.validate.sizes" -}}
+{{- range $key, $most := dict "ctTcpMax" 16777216 "ctAnyMax" 16777216 "lbMapMax" 1048576 -}}
+  {{- $entries := index $ $key -}}
+  {{- if not (kindIs "invalid" $entries) -}}
+    {{- if or (lt (int64 $entries) 1024) (gt (int64 $entries) (int64 $most)) -}}
+      {{- fail (printf "bpf.%s: %d is not possible; use 1024 to %d, or null" $key (int64 $entries) $most) -}}
+    {{- end -}}
+  {{- end -}}
+{{- end -}}
+{{- if ne (kindIs "invalid" .ctTcpMax) (kindIs "invalid" .ctAnyMax) -}}
+  {{- fail "bpf.ctTcpMax and bpf.ctAnyMax: set both or none; this version has one table for all connections, as large as both together" -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "cilium.validate" -}}
 {{- include "cilium.validate.upstream" . -}}
 {{- include "cilium.validate.tunnel" . -}}
@@ -70,6 +85,7 @@
 {{- if ne (toString $v.kubeProxyReplacement) "true" -}}
   {{- fail (printf "kubeProxyReplacement: %v is not supported by this version, which always replaces kube-proxy" $v.kubeProxyReplacement) -}}
 {{- end -}}
+{{- include "cilium.validate.sizes" ($v.bpf | default dict) -}}
 {{- $mtu := int $v.MTU -}}
 {{- if and (ne $mtu 0) (or (lt $mtu 1280) (gt $mtu 65535)) -}}
   {{- fail (printf "MTU: %d is not possible; use 0 (the node device's) or 1280 to 65535" $mtu) -}}

@@ -16,6 +16,7 @@ import msgspec
 from cilium_core.addresses import Network
 from cilium_core.cidr import parse_network
 from cilium_core.errors import ConfigError, FieldError
+from cilium_core.layouts.sizes import MapSizes
 from cilium_core.process.settings import Source, read_directory, read_environment
 
 DEFAULT_DIRECTORY = Path("/etc/cilium/config")
@@ -29,6 +30,9 @@ _NOT_OURS = (
     "cilium-",
     "leader-election-",
 )
+_CONNECTION_KEYS = ("bpf-ct-global-tcp-max", "bpf-ct-global-any-max")
+_CONNECTIONS = (1 << 10, 1 << 24)  # upstream's bounds of each of its tables
+_SERVICES = (1 << 10, 1 << 20)  # the slots' table takes 64 bytes of each, empty
 _OTHERS_KEYS = frozenset(
     {
         "loader-python",
@@ -69,6 +73,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     prometheus_address: tuple[str, int] | None = ("0.0.0.0", 9962)
     kubeconfig: Path | None = None
     api_servers: str = ""
+    map_sizes: MapSizes = MapSizes()
     debug: bool = False
 
 
@@ -142,6 +147,7 @@ def parse(values: Mapping[str, str], environment: Mapping[str, str]) -> Settings
         prometheus_address=_prometheus(source),
         kubeconfig=_path(source.text("k8s-kubeconfig-path", "")),
         api_servers=source.text("k8s-api-servers", ""),
+        map_sizes=_map_sizes(source),
         debug=source.boolean("debug", False),
     )
     _check(settings)
@@ -174,6 +180,21 @@ def _reject_unknown(values: Mapping[str, str], asked: set[str]) -> None:
 def _prometheus(source: _Source) -> tuple[str, int] | None:
     raw = source.text("prometheus-serve-addr", ":9962")
     return source.address("prometheus-serve-addr", ":9962") if raw else None
+
+
+def _map_sizes(source: _Source) -> MapSizes:
+    """Read upstream's sizes; the connection table is one here, as large as its two together."""
+    defaults = MapSizes()
+    parts = []
+    for key in _CONNECTION_KEYS:
+        if source.text(key, ""):
+            parts.append(source.integer(key, 0, *_CONNECTIONS))
+    if len(parts) == 1:
+        raise ConfigError(" and ".join(_CONNECTION_KEYS), "are set both or not at all")
+    return MapSizes(
+        connections=sum(parts) or defaults.connections,
+        services=source.integer("bpf-lb-map-max", defaults.services, *_SERVICES),
+    )
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -137,7 +137,7 @@ class Agent:
 
     async def _start(self) -> None:
         state, settings = self.state, self.settings
-        store = MapStore(settings.bpf_root / "maps")
+        store = MapStore(settings.bpf_root / "maps", settings.map_sizes)
         self._exits.callback(store.close)
         state.store = store
         ipcache = IpcacheWriter(store.ipcache, lambda raw: _is_pod(store, raw))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -18,9 +18,14 @@ from cilium_agent.datapath.maps import PinnedMap
 from cilium_agent.datapath.metrics import Counters, LostEvents
 from cilium_agent.datapath.tables import Table
 from cilium_core.layouts import datapath, events, policy
+from cilium_core.layouts.record import Record
+from cilium_core.layouts.sizes import MapSizes
+from cilium_core.layouts.spec import MapSpec
 
 log = structlog.get_logger(__name__)
 
+K = TypeVar("K", bound=Record)
+V = TypeVar("V", bound=Record)
 _NAMES = frozenset(
     spec.name for spec in (*datapath.ALL_MAPS, policy.PEER_NUMBERS, policy.POLICY_NUMBERS)
 )
@@ -31,30 +36,52 @@ DEFAULT_DIRECTORY = Path("/sys/fs/bpf/cilium/maps")
 class MapStore:
     """The maps under one folder; `close` leaves the pins in place."""
 
-    def __init__(self, directory: Path = DEFAULT_DIRECTORY) -> None:
-        """Open or create every map and adopt the tables. MapMismatch names a foreign layout."""
+    def __init__(self, directory: Path = DEFAULT_DIRECTORY, sizes: MapSizes | None = None) -> None:
+        """Open or create every map and adopt the tables. MapMismatch names a foreign layout.
+
+        `sizes` are those of maps that are created here.
+        """
         self.directory = directory
-        self.endpoints = Table(PinnedMap.open_or_create(datapath.ENDPOINTS, directory))
-        self.ipcache = Table(PinnedMap.open_or_create(datapath.IPCACHE, directory))
-        self.tunnels = Table(PinnedMap.open_or_create(datapath.TUNNELS, directory))
-        self.services = Table(PinnedMap.open_or_create(datapath.SERVICES, directory))
-        self.slots = Table(PinnedMap.open_or_create(datapath.SLOTS, directory))
-        self.backends = Table(PinnedMap.open_or_create(datapath.BACKENDS, directory))
-        self.config = Table(PinnedMap.open_or_create(events.CONFIG, directory))
-        self.reverse = PinnedMap.open_or_create(datapath.REVERSE, directory)
-        self.translations = PinnedMap.open_or_create(datapath.TRANSLATIONS, directory)
-        self.policy_bits = PinnedMap.open_or_create(policy.BITS, directory)
-        self.policy_rows = PinnedMap.open_or_create(policy.ROWS, directory)
-        self.policy_lists = PinnedMap.open_or_create(policy.LISTS, directory)
-        self.peer_numbers = PinnedMap.open_or_create(policy.PEER_NUMBERS, directory)
-        self.policy_numbers = PinnedMap.open_or_create(policy.POLICY_NUMBERS, directory)
-        self.connections = PinnedMap.open_or_create(policy.CONNECTIONS, directory)
-        self.fragments = PinnedMap.open_or_create(policy.FRAGMENTS, directory)
-        self.events = PinnedMap.open_or_create(events.EVENTS, directory)
-        self.metrics = Counters(PinnedMap.open_or_create(datapath.METRICS, directory))
-        self.lost_events = LostEvents(PinnedMap.open_or_create(events.EVENT_LOST, directory))
+        self._sizes = sizes or MapSizes()
+        self.endpoints = Table(self._open(datapath.ENDPOINTS))
+        self.ipcache = Table(self._open(datapath.IPCACHE))
+        self.tunnels = Table(self._open(datapath.TUNNELS))
+        self.services = Table(self._open(datapath.SERVICES))
+        self.slots = Table(self._open(datapath.SLOTS))
+        self.backends = Table(self._open(datapath.BACKENDS))
+        self.config = Table(self._open(events.CONFIG))
+        self.reverse = self._open(datapath.REVERSE)
+        self.translations = self._open(datapath.TRANSLATIONS)
+        self.policy_bits = self._open(policy.BITS)
+        self.policy_rows = self._open(policy.ROWS)
+        self.policy_lists = self._open(policy.LISTS)
+        self.peer_numbers = self._open(policy.PEER_NUMBERS)
+        self.policy_numbers = self._open(policy.POLICY_NUMBERS)
+        self.connections = self._open(policy.CONNECTIONS)
+        self.fragments = self._open(policy.FRAGMENTS)
+        self.events = self._open(events.EVENTS)
+        self.metrics = Counters(self._open(datapath.METRICS))
+        self.lost_events = LostEvents(self._open(events.EVENT_LOST))
         for table in self._tables():
             table.adopt()
+
+    def sized(self) -> dict[str, MapSpec[Any, Any]]:
+        """Return the maps whose size may be chosen, by name, as large as they are."""
+        held = (self.services, self.slots, self.backends)
+        specs = [self.connections.spec, *(table.kernel.spec for table in held)]
+        return {spec.name: spec for spec in specs}
+
+    def _open(self, spec: MapSpec[K, V]) -> PinnedMap[K, V]:
+        wanted = self._sizes.of(spec)
+        opened = PinnedMap.open_or_create(wanted, self.directory)
+        if opened.spec.max_entries != wanted.max_entries:
+            log.warning(
+                "map keeps its size until the node starts anew",
+                map=spec.name,
+                entries=opened.spec.max_entries,
+                asked=wanted.max_entries,
+            )
+        return opened
 
     def _tables(self) -> tuple[Table[Any, Any], ...]:
         return (

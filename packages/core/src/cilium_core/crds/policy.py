@@ -73,7 +73,8 @@ def rule_schema(*, clusterwide: bool) -> Schema:
 
     At least one section has an element, and only a clusterwide rule selects nodes.
     """
-    subject = CLUSTERWIDE_SUBJECT_RULES if clusterwide else SUBJECT_RULES
+    rules = CLUSTERWIDE_SUBJECT_RULES if clusterwide else SUBJECT_RULES
+    subject: Schema = {"x-kubernetes-validations": [dict(rule) for rule in rules]}
     allow_ports = ports.ports("Ports, with the application rules for them.")
     deny_ports = ports.ports_denied("Ports.")
     return obj(
@@ -138,7 +139,7 @@ def rule_schema(*, clusterwide: bool) -> Schema:
             {"properties": {section: {"minItems": 1}}, "required": [section]}
             for section in SECTIONS
         ],
-        **{"x-kubernetes-validations": [dict(rule) for rule in subject]},
+        **subject,
     )
 
 
