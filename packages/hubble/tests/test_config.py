@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from cilium_core.errors import ConfigError
 from cilium_hubble.config import Settings, load
-from cilium_hubble.errors import ConfigError
-from cilium_hubble.main import main, parse_flags
+from cilium_hubble.main import main
 
 NODE = {"K8S_NODE_NAME": "worker"}
 
@@ -76,13 +76,6 @@ def test_what_must_be_there(tmp_path: Path) -> None:
         load(tmp_path, {}, {})
     with pytest.raises(ConfigError, match="config-dir: .* is not a directory"):
         load(tmp_path / "no", NODE, {})
-
-
-def test_flags() -> None:
-    assert parse_flags(["--a", "1", "--b=2", "--c="]) == {"a": "1", "b": "2", "c": ""}
-    for words in (["a"], ["--"], ["--a"]):
-        with pytest.raises(ConfigError):
-            parse_flags(words)
 
 
 def test_the_command_tells_bad_settings(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

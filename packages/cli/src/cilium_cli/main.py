@@ -73,6 +73,7 @@ def _change(given: Namespace) -> Change:
         dry_run=given.dry_run,
         reuse=getattr(given, "reuse_values", False),
         reset=getattr(given, "reset_values", False),
+        reset_then_reuse=getattr(given, "reset_then_reuse_values", False),
     )
 
 

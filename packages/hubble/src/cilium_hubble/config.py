@@ -12,7 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from cilium_hubble.errors import ConfigError
+from cilium_core.errors import ConfigError
+from cilium_core.process.settings import Source, read_directory, read_environment
 
 DEFAULT_DIRECTORY = Path("/etc/cilium/config")
 MAX_CAPACITY = 65535
@@ -42,28 +43,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.run_dir / "nodestate.sock"
 
 
-def read_values(directory: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the text of every key: files of the directory, then `CILIUM_…` variables.
-
-    Hidden files (the links that Kubernetes keeps for a mounted ConfigMap) are left out.
-    ConfigError when the directory does not exist.
-    """
-    if not directory.is_dir():
-        raise ConfigError("config-dir", f"{directory} is not a directory")
-    values = {
-        path.name: path.read_text().strip()
-        for path in sorted(directory.iterdir())
-        if not path.name.startswith(".") and path.is_file()
-    }
-    for name, value in environment.items():
-        if name.startswith("CILIUM_"):
-            values[name.removeprefix("CILIUM_").lower().replace("_", "-")] = value.strip()
-    return values
-
-
 def load(directory: Path, environment: Mapping[str, str], flags: Mapping[str, str]) -> Settings:
     """Read and check the settings of this process; flags win over all else."""
-    values = {**read_values(directory, environment), **flags}
+    values = {**read_directory(directory), **read_environment(environment), **flags}
+    source = Source(values)
     known = {"hubble-socket-path", "hubble-event-buffer-capacity", "hubble-metrics-server"}
     for key in sorted(values):
         if key.startswith(_OWN_PREFIX) and key not in known:
@@ -79,8 +62,8 @@ def load(directory: Path, environment: Mapping[str, str], flags: Mapping[str, st
         bpf_root=Path(values.get("bpf-root") or "/sys/fs/bpf") / "cilium",
         socket=Path(socket.removeprefix("unix://")),
         capacity=_capacity(values.get("hubble-event-buffer-capacity", "4095")),
-        metrics_address=_address(values.get("hubble-metrics-server", ":9965")),
-        debug=_boolean("debug", values.get("debug", "false")),
+        metrics_address=_metrics_address(source),
+        debug=source.boolean("debug", False),
     )
 
 
@@ -92,16 +75,6 @@ def _capacity(raw: str) -> int:
     return number
 
 
-def _address(raw: str) -> tuple[str, int] | None:
-    if not raw:
-        return None
-    host, separator, port = raw.rpartition(":")
-    if not separator or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise ConfigError("hubble-metrics-server", f"{raw!r} is not host:port")
-    return host.strip("[]") or "0.0.0.0", int(port)
-
-
-def _boolean(key: str, raw: str) -> bool:
-    if raw.lower() not in ("true", "false"):
-        raise ConfigError(key, f"{raw!r} is neither true nor false")
-    return raw.lower() == "true"
+def _metrics_address(source: Source) -> tuple[str, int] | None:
+    key = "hubble-metrics-server"
+    return source.address(key, ":9965") if source.text(key, ":9965") else None

@@ -126,7 +126,30 @@ async def test_follow_ends_by_a_signal(hubble: Any) -> None:
 async def test_what_the_server_refuses_is_told(hubble: Any) -> None:
     code, out, err = await hubble("observe", "--http-method", "GET")
     assert (code, out) == (1, "")
-    assert "whitelist[0].http_method: is not supported: HTTP requests are not recorded yet" in err
+    assert "--http-method: is not supported: HTTP requests are not recorded yet" in err
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        (["--from-ip", "x"], ": --from-ip: 'x' is neither an address nor a CIDR"),
+        (["--ip", "10.0.0.0/40"], ": --ip: "),
+        (["--to-port", "80", "--to-port", "http"], ": --to-port: "),
+        (["--not", "--to-ip", "x"], ": --not --to-ip: "),
+        (["--from-label", "a=b", "--to-label", "!"], ": --to-label: "),
+        (["--uuid", "x"], ": --uuid: 'x' is not a uuid"),
+        (["-n", "a", "--pod", "b/c/d"], ": --namespace or --pod: "),
+        (["--port", "1", "--allowlist", '{"source_ip": ["x"]}'], ": --allowlist: source_ip[0]: "),
+        (["--denylist", '{"source_ip": ["x"]}'], ": --denylist: source_ip[0]: "),
+    ],
+)
+async def test_refused_fields_are_named_as_the_flags_given(
+    hubble: Any, argv: list[str], named: str
+) -> None:
+    code, out, err = await hubble("observe", *argv)
+    assert (code, out) == (1, "")
+    assert named in err
+    assert "list[" not in err
 
 
 async def test_flags_that_are_wrong_are_told(hubble: Any) -> None:

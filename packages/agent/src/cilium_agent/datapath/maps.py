@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -40,7 +41,9 @@ class PinnedMap(Generic[K, V]):
     def open_or_create(cls, spec: MapSpec[K, V], directory: Path) -> PinnedMap[K, V]:
         """Open `directory/spec.name`, or create and pin it.
 
-        MapMismatch when the pinned map's kind, sizes or flags are not the declared ones.
+        MapMismatch when the pinned map's kind, sizes or flags are not the declared ones. A sizable
+        map that is pinned stays as large as it is, since programs use it, and the result's `spec`
+        says how large that is.
         """
         path = directory / spec.name
         fd = syscall.obj_get(path)
@@ -57,7 +60,10 @@ class PinnedMap(Generic[K, V]):
             syscall.obj_pin(fd, path)
             return cls(spec, fd)
         try:
-            _check(spec, path, syscall.map_info(fd))
+            info = syscall.map_info(fd)
+            if spec.sizable:
+                spec = replace(spec, max_entries=info.max_entries)
+            _check(spec, path, info)
         except MapMismatch:
             os.close(fd)
             raise

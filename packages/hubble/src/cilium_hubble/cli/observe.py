@@ -197,6 +197,15 @@ def _raw(texts: Sequence[str], flag: str) -> list[FlowFilter]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask and print until the stream ends or the user ends it."""
+    from cilium_hubble.cli.connection import ServerError
+
+    try:
+        return _observe(arguments)
+    except ServerError as error:
+        raise ServerError(arguments.filters.in_flags(str(error))) from error
+
+
+def _observe(arguments: argparse.Namespace) -> int:
     from cilium_hubble.cli.connection import connect
 
     wanted = request(arguments, time.time_ns())

@@ -12,9 +12,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from cilium_operator.errors import ConfigError
-from cilium_operator.kube.access import SHARED_NAME, Access, Token, in_cluster
-from cilium_operator.kube.session import BASE_URL, open_session
+from cilium_core.errors import ConfigError
+from cilium_core.process.access import SHARED_NAME, Access, Token, in_cluster
+from cilium_core.process.session import BASE_URL, open_session
 
 
 @pytest.fixture

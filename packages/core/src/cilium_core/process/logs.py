@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping
 
 import structlog
 
 
-def setup(debug: bool) -> None:
-    """Route structlog and the standard library's loggers to stderr as JSON."""
+def setup(debug: bool, levels: Mapping[str, int]) -> None:
+    """Route structlog and the standard library's loggers to stderr as JSON.
+
+    `levels` are those of libraries that say too much for a log that people read.
+    """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
@@ -41,5 +45,5 @@ def setup(debug: bool) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.DEBUG if debug else logging.INFO)
-    for noisy in ("aiohttp.access", "asyncio", "uvicorn", "pyroute2"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    for name, level in {"asyncio": logging.WARNING, **levels}.items():
+        logging.getLogger(name).setLevel(level)

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import msgspec
 import yaml
 
-from cilium_agent.errors import ConfigError
+from cilium_core.errors import ConfigError
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TOKEN_REFRESH_SECONDS = 60.0

@@ -14,7 +14,7 @@ import socket
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from cilium_agent.k8s.access import Access
+from cilium_core.process.access import Access
 
 API_HOST = "api-servers.cilium.invalid"
 # Stands for all servers in requests of these sessions.
