@@ -19,6 +19,7 @@ from bench.datapath_node import Bench
 from bench.policy_engine import NAMESPACE, NAMESPACES, TEAM, labels, policy
 from bench.report import Result, bound
 from bench.statistics import percentile
+from cilium_agent import garbage
 from cilium_agent.datapath.endpoints import Enforcement, endpoint_rows, ipcache_rows
 from cilium_agent.datapath.enforcement import PolicyMaps
 from cilium_agent.ipcache.writer import IpcacheWriter
@@ -114,6 +115,7 @@ def measure(bench: Bench) -> list[Result]:
     few = _identity(node)
     node.background(1000)
     many = _identity(node)
+    garbage.settle()  # as the agent does when its start is over
     found = []
     for name, samples in asyncio.run(_all_changes(node)).items():
         found += _applied(name, samples)
