@@ -41,7 +41,7 @@ e2e: install ## end-to-end suite on the real cluster (root)
 
 .PHONY: soak
 soak: install ## property tests with many more examples, a million packets (root; minutes to hours)
-	@HYPOTHESIS_PROFILE=soak $(RUN) pytest -q packages -m "not root and not cluster"
+	@HYPOTHESIS_PROFILE=soak $(RUN) pytest -q packages -m "not root and not cluster" --timeout 7200
 	@EQUIVALENCE_PACKETS=1000000 $(RUN) pytest -q -s packages/agent/tests/datapath/test_equivalence.py --timeout 3600
 
 .PHONY: bench
