@@ -8,31 +8,20 @@ it read plus what the kernel says found no room, to the event, or the bench fail
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
-import subprocess
-import sys
 import tempfile
-import threading
 import time
-import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prometheus_client.parser import text_string_to_metric_families
-
 from bench.datapath_node import POD_V4, Bench, bench_node
+from bench.hubble_process import PEERS, REST, Hubble, follower, peer, running
 from bench.policy_events import Ring
 from bench.policy_rules import PORT, Switch, of_many_endpoints
 from bench.report import Result
 from cilium_agent.datapath import syscall
 from cilium_agent.datapath.reporting import report_events
-from cilium_agent.nodestate.facts import EndpointFact, IdentityFact, NodeFact, PrefixFact
-from cilium_agent.nodestate.service import serve
-from cilium_agent.nodestate.state import NodeState
 from cilium_core.layouts.events import RING_BYTES, Event
 from cilium_core.policy.rules import Direction, Protocol
 from cilium_core.policy.tables import Row, RowKey
@@ -42,9 +31,7 @@ SECONDS, LONG_SECONDS = 3.0, 10.0
 TICK = 0.001
 FIRST_RATE = 50_000.0
 HALVINGS = 4  # to one part in 16
-PEERS = 2000
 REPEAT = 4  # packets of one frame in a row
-PRODUCER, READER = 0, 1  # CPUs
 GATEWAY = "02:00:00:00:00:fe"
 
 
@@ -98,33 +85,6 @@ class Gun:
         os.close(self._fd)
 
 
-class Hubble:
-    """The daemon as a process, and its own word about what it read."""
-
-    def __init__(self, process: subprocess.Popen[bytes], metrics: str) -> None:
-        """Ask `metrics` for numbers."""
-        self._process = process
-        self._metrics = metrics
-
-    def read(self) -> int:
-        """Return how many events it has taken out of the ring. OSError before it serves."""
-        with urllib.request.urlopen(self._metrics, timeout=5) as answer:
-            text = answer.read().decode()
-        for family in text_string_to_metric_families(text):
-            if family.name == "hubble_ring_events_seen":
-                return int(family.samples[0].value)
-        raise SystemExit("hubble does not say how many events it has seen")
-
-    def cpu_seconds(self) -> float:
-        """Return the CPU time that it has used."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def alive(self) -> bool:
-        """Tell whether it runs."""
-        return self._process.poll() is None
-
-
 def measure() -> list[Result]:
     """Return the highest rate without a loss, and what the target's rate costs."""
     cores = os.sched_getaffinity(0)
@@ -133,9 +93,9 @@ def measure() -> list[Result]:
             pod.ip("link", "set", "eth0", "down")  # a pod's own packets would be events too
         with bench.node.entered():
             gun = Gun(bench)
-        os.sched_setaffinity(0, {PRODUCER})
+        os.sched_setaffinity(0, {REST})
         try:
-            with _hubble(bench, Path(folder)) as hubble:
+            with running(bench.bpf_root, Path(folder)) as hubble:
                 return _figures(_Range(bench, gun, hubble), Path(folder))
         finally:
             os.sched_setaffinity(0, cores)
@@ -175,7 +135,7 @@ def _figures(field: _Range, folder: Path) -> list[Result]:
     field.trial(FIRST_RATE, 1.0)  # names are looked up once
     at_target = field.trial(TARGET * 1.02, LONG_SECONDS)
     highest, trials = _highest(field)
-    with _follower(folder):
+    with follower(folder):
         followed = field.trial(TARGET * 1.02, LONG_SECONDS)
     room = f"ring of {RING_BYTES >> 20} MiB ({RING_BYTES // (Event.SIZE + 8)} events)"
     return [
@@ -226,92 +186,6 @@ def _highest(field: _Range) -> tuple[Trial, Sequence[Trial]]:
         good *= 0.9
 
 
-@contextmanager
-def _hubble(bench: Bench, folder: Path) -> Iterator[Hubble]:
-    config = folder / "config"
-    config.mkdir()
-    port = 19_965
-    flags = {
-        "config-dir": config,
-        "bpf-root": bench.bpf_root,
-        "state-dir": folder,
-        "hubble-socket-path": folder / "hubble.sock",
-        "hubble-metrics-server": f"127.0.0.1:{port}",
-    }
-    words = [word for key, value in flags.items() for word in (f"--{key}", str(value))]
-    command = ["taskset", "-c", str(READER), sys.executable, "-m", "cilium_hubble.main", *words]
-    with _names(folder / "nodestate.sock"):
-        process = subprocess.Popen(command, env={**os.environ, "K8S_NODE_NAME": "bench"})
-        hubble = Hubble(process, f"http://127.0.0.1:{port}/metrics")
-        try:
-            _until_served(hubble)
-            yield hubble
-        finally:
-            process.terminate()
-            process.wait(10)
-
-
-def _until_served(hubble: Hubble) -> None:
-    for _ in range(100):
-        with contextlib.suppress(OSError):
-            hubble.read()
-            time.sleep(1.0)  # its state is applied
-            return
-        if not hubble.alive():
-            break
-        time.sleep(0.1)
-    raise SystemExit("hubble does not serve its metrics")
-
-
-@contextmanager
-def _names(path: Path) -> Iterator[None]:
-    """Serve what an agent would tell of the pods and their peers, from a thread."""
-    state = NodeState()
-    labels = ("k8s:app=web", "k8s:io.kubernetes.pod.namespace=shop")
-    state.put(NodeFact("bench", "default"))
-    for number, address in enumerate(POD_V4):
-        state.put(EndpointFact(number, "shop", f"web-{number}", 1000 + number, labels, (address,)))
-    for number in range(PEERS):
-        state.put(IdentityFact(1000 + number % 100, (*labels, f"k8s:n={number % 100}")))
-        state.put(PrefixFact(f"{_peer(number)}/32", 1000 + number % 100, "shop", f"peer-{number}"))
-    state.open()
-    loop = asyncio.new_event_loop()
-    stop = asyncio.Event()
-
-    async def serving() -> None:
-        async with serve(path, state):
-            await stop.wait()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serving(),))
-    thread.start()
-    try:
-        yield
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()
-        loop.close()
-
-
-@contextmanager
-def _follower(folder: Path) -> Iterator[None]:
-    """Have a client that is sent every flow while the block lasts."""
-    words = ["observe", "--follow", "-o", "json", "--server", f"unix://{folder}/hubble.sock"]
-    command = ["taskset", "-c", str(PRODUCER), sys.executable, "-m", "cilium_hubble.cli.main"]
-    process = subprocess.Popen([*command, *words], stdout=subprocess.DEVNULL)
-    time.sleep(1.5)
-    if process.poll() is not None:
-        raise SystemExit("the client that follows has ended")
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def _peer(number: int) -> str:
-    return f"198.51.{number // 250}.{1 + number % 250}"
-
-
 def _frames() -> list[bytes]:
     """Return packets to many peers: half of them judged and let out, half dropped."""
     from scapy.layers.inet import ICMP, IP, TCP
@@ -321,6 +195,6 @@ def _frames() -> list[bytes]:
         # An ICMP message other than echo opens nothing: it is judged and told each time.
         port = 4000 + number
         body = ICMP(type=13) if number % 2 else TCP(sport=port, dport=PORT + 1, flags="S")
-        return bytes(Ether(dst=GATEWAY) / IP(src=POD_V4[0], dst=_peer(number)) / body)
+        return bytes(Ether(dst=GATEWAY) / IP(src=POD_V4[0], dst=peer(number)) / body)
 
     return [frame(number) for number in range(PEERS)]

@@ -11,6 +11,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from statistics import median
 from typing import Any
@@ -30,6 +31,7 @@ from cilium_agent.policy.keeper import PolicyKeeper
 from cilium_agent.policy.prefixes import IpcachePrefixes
 from cilium_agent.policy.repository import PolicyKey, Repository
 from cilium_core.layouts.datapath import EndpointKey
+from cilium_core.policy.rules import Policy, PortRange, Protocol
 from cilium_core.policy.tables import Step
 
 ENDPOINTS, IDENTITIES = 100, 1000
@@ -79,10 +81,10 @@ class Node:
             self.keeper.settled(endpoint.endpoint_id)
         self.keeper.flush()
 
-    def background(self, count: int) -> None:
+    def background(self, count: int, make: Callable[[int], Policy] = policy) -> None:
         """Have so many policies in force, ten in each namespace."""
         for number in range(count):
-            self.keeper.set_policies(number, [policy(number)])
+            self.keeper.set_policies(number, [make(number)])
         self.keeper.flush()
 
     def put(self, body: Mapping[str, Any]) -> None:
@@ -116,7 +118,7 @@ def measure(bench: Bench) -> list[Result]:
     node.background(1000)
     many = _identity(node)
     garbage.settle()  # as the agent does when its start is over
-    found = []
+    found: list[Result] = []
     for name, samples in asyncio.run(_all_changes(node)).items():
         found += _applied(name, samples)
     if not node.in_the_kernel():
@@ -127,7 +129,10 @@ def measure(bench: Bench) -> list[Result]:
 async def _all_changes(node: Node) -> dict[str, list[float]]:
     """Changes by whom they are for; one event loop for all, since the keeper stays with its."""
     kinds = {"one namespace's pods": _narrow(), "all 100 pods": _wide()}
-    return {name: await _changes(node, bodies) for name, bodies in kinds.items()}
+    found = {name: await _changes(node, bodies) for name, bodies in kinds.items()}
+    node.background(1000, _unlike)
+    found["all 100 pods, no two alike"] = await _changes(node, _wide())
+    return found
 
 
 async def _changes(node: Node, bodies: Sequence[Mapping[str, Any]]) -> list[float]:
@@ -240,6 +245,24 @@ def _object(kind: str, selector: dict[str, Any], app: int, port: int) -> dict[st
             "egress": [{"toCIDR": [f"192.0.2.{app}/32"]}],
         },
     }
+
+
+def _unlike(number: int) -> Policy:
+    """Return a policy with ports that no other one has, so that endpoints share no work."""
+    made = policy(number)
+    first, second, third, last = made.rules
+    port = 10_000 + 50 * number  # below 60 050
+    own = PortRange(Protocol.TCP, port, port + number % NAMESPACES % 50)
+    dns = PortRange(Protocol.ANY, port + 49, port + 49)
+    return replace(
+        made,
+        rules=(
+            replace(first, ports=frozenset({own})),
+            second,
+            third,
+            replace(last, ports=frozenset({dns})),
+        ),
+    )
 
 
 def _narrow() -> list[dict[str, Any]]:
