@@ -45,7 +45,7 @@ soak: install ## property tests with many more examples, a million packets (root
 	@EQUIVALENCE_PACKETS=1000000 $(RUN) pytest -q -s packages/agent/tests/datapath/test_equivalence.py --timeout 3600
 
 .PHONY: bench
-bench: install ## benchmarks; BENCH=datapath|control-plane|policy-engine|hubble for one (root)
+bench: install ## benchmarks; BENCH=datapath|control-plane|policy|policy-apply|policy-engine|hubble for one (root)
 	@$(RUN) python -m bench $(BENCH)
 
 .PHONY: lint
