@@ -3,8 +3,8 @@
 
 ns/packet by test runs (known connections; hot cache) and the kernel's statistics (first packets:
 a system call each, so caches are cooler and its clock reads are included), tables of 10 and of
-10 000 rows taking turns; connect rates beside iptables and an nft set with the same rules; a
-policy's way from its object into the maps; the cost of an event. Wall-clock figures share the
+10 000 rows taking turns; connect rates beside iptables and an nft set with the same rules; the cost
+of an event. Wall-clock figures share the
 machine with whatever else runs: the load is in the file.
 """
 
@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import policy_apply, policy_events, policy_rates
+from bench import policy_events, policy_rates
 from bench.datapath_node import POD_V4, POD_V6, Bench, bench_node
 from bench.policy_rules import PORT, ROW_SHAPES, Switch
 from bench.report import Result, bound, publish
@@ -44,8 +44,6 @@ def run() -> None:
         results += policy_events.measure(bench, switch)
         report_events(bench.store, ())
         results += policy_rates.measure(bench, switch, Path(folder))
-    with bench_node() as bench:
-        results += policy_apply.measure(bench)
     publish("policy", results)
 
 

@@ -22,6 +22,7 @@ import aiohttp
 import msgspec
 import structlog
 
+from cilium_agent import garbage
 from cilium_agent.api.app import build as build_api
 from cilium_agent.api.server import serve_api, serve_health, serve_metrics
 from cilium_agent.cni.server import CniServer
@@ -175,6 +176,7 @@ class Agent:
         self._teller.state.open()
         await self._open_node(cni)
         self._start_workers(reconciler, kernel, manager, policing.maps)
+        garbage.settle()
         state.bootstrap_seconds = time.monotonic() - state.started
         state.ready = True
         log.info("agent ready", seconds=round(state.bootstrap_seconds, 2))

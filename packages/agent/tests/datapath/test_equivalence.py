@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random tables and packets: a slow reading of the tables agrees with the kernel on every packet.
 
-`EQUIVALENCE_PACKETS` sets how many (100 000), `EQUIVALENCE_SEED` which; a failure prints the seed.
+`EQUIVALENCE_PACKETS` sets how many (100 000), `EQUIVALENCE_SEED` which; a failure prints the seed,
+and with `pytest -s` so does every run, with its rate.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import random
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -269,7 +271,8 @@ def put_in_force(kernel, tables: Tables, held: dict[str, int], revision: int) ->
 
 
 def test_the_kernel_decides_as_the_tables_say(kernel, worlds, gun: Gun) -> None:
-    rng = random.Random(SEED)
+    print(f"\nseed {SEED}, {PACKETS} packets", flush=True)
+    rng, begin = random.Random(SEED), time.monotonic()
     outcomes: dict[tuple[int, int], int] = {}
     for number in range(PACKETS):
         if number % PACKETS_A_STATE == 0:
@@ -282,6 +285,7 @@ def test_the_kernel_decides_as_the_tables_say(kernel, worlds, gun: Gun) -> None:
         wanted = expected(tables, shot)
         assert gun.fire(shot) == wanted, f"seed {SEED}, packet {number}: {shot}"
         outcomes[wanted] = outcomes.get(wanted, 0) + 1
+    print(f"{PACKETS / (time.monotonic() - begin):.0f} packets/s; {outcomes}")
     directions = {int(direction) for direction in Direction}
     kinds = {(reason, way) for reason in (DENIED, NO_LISTENER, DENY) for way in directions}
     assert kinds | {(0, 0)} <= set(outcomes), f"seed {SEED}: too tame, {outcomes}"

@@ -2,6 +2,8 @@
 """What rows say: complete, as few as possible, and without cells that cannot matter."""
 
 from cilium_core.policy.bits import Role
+from cilium_core.policy.layout import Layouts
+from cilium_core.policy.parts import Part
 from cilium_core.policy.resolve import Side
 from cilium_core.policy.rules import (
     Direction,
@@ -34,7 +36,8 @@ def rule(found, *ports, deny=False, l7=None):
 
 def make(*rules, default_deny=True):
     closed = frozenset({Direction.INGRESS}) if default_deny else frozenset()
-    return Side(Direction.INGRESS, [Policy(ORIGIN, Selector(), closed, rules)], {})
+    part = Part(Policy(ORIGIN, Selector(), closed, rules), Direction.INGRESS, {})
+    return Side(Direction.INGRESS, [part], Layouts())
 
 
 def rows(*rules, default_deny=True):
@@ -45,7 +48,7 @@ def rows(*rules, default_deny=True):
 
 
 def test_rows_carry_policy_and_direction():
-    side = Side(Direction.EGRESS, [], {})
+    side = Side(Direction.EGRESS, [], Layouts())
     assert side.rows(7, {}.__getitem__) == {RowKey(7, Direction.EGRESS): Row(any_allow=True)}
 
 
