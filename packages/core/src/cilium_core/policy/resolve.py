@@ -3,8 +3,10 @@
 
 Ports are cut where any rule begins or ends, and each piece is given all that covers it (rules on
 all ports and all protocols included), so the one row that a packet finds says everything. Deny
-wins, then L7, then allow, then the direction's default. Pure; numbers of bits come in last
-(`Side.rows`), so equal policies give equal results whatever happened before.
+wins, then L7, then allow, then the direction's default. Where everyone may but some peers may not,
+"everyone" is a peer set too: all identities that are known. One whose bits are not in the kernel
+yet could be any of those that may not. Pure; numbers of bits come in last (`Side.rows`), so equal
+policies give equal results whatever happened before.
 """
 
 from __future__ import annotations
@@ -19,10 +21,19 @@ from cilium_core.policy.bits import Role, Use, place, role_of
 from cilium_core.policy.entries import Entry, entries
 from cilium_core.policy.named_ports import NamedPorts
 from cilium_core.policy.prefixes import prefixes
-from cilium_core.policy.rules import ALL_PORTS, Direction, Origin, Policy, Protocol
+from cilium_core.policy.rules import (
+    ALL_PORTS,
+    Direction,
+    Origin,
+    PeerSet,
+    Policy,
+    Protocol,
+    Selector,
+)
 from cilium_core.policy.tables import Cell, Row, RowKey
 
 MAX_CELLS = ROW_CELLS + LIST_CELLS
+EVERYONE_KNOWN = PeerSet(frozenset({Selector()}))
 
 
 class Content(NamedTuple):
@@ -30,6 +41,7 @@ class Content(NamedTuple):
 
     everyone: int
     uses: int
+    known_only: bool = False
 
 
 class Span(NamedTuple):
@@ -127,23 +139,30 @@ class Side:
             use = entry.use
             if use is None:
                 everyone |= 1 << entry.role
-                continue
-            number = self._uses.get(use)
-            if number is None:
-                number = self._uses[use] = len(self._uses)
-                self._masks[entry.role] |= 1 << number
-            uses |= 1 << number
+            else:
+                uses |= self._mask(use)
         return Content(everyone, uses)
+
+    def _mask(self, use: Use) -> int:
+        number = self._uses.get(use)
+        if number is None:
+            number = self._uses[use] = len(self._uses)
+            self._masks[use.role] |= 1 << number
+        return 1 << number
 
     def _prune(self, content: Content) -> Content:
         """Leave out what cannot change a verdict, since each cell costs the kernel a lookup."""
-        everyone, uses = content
+        everyone, uses, _ = content
         if everyone >> Role.DENY & 1:
             return Content(1 << Role.DENY, 0)
-        for role in (Role.ALLOW, Role.L7):
-            if everyone >> role & 1:
-                uses &= ~self._masks[role]
-        return Content(everyone, uses)
+        given = [role for role in (Role.ALLOW, Role.L7) if everyone >> role & 1]
+        for role in given:
+            uses &= ~self._masks[role]
+        if not given or not uses & (self._masks[Role.DENY] | self._masks[Role.L7]):
+            return Content(everyone, uses)
+        for role in given:
+            uses |= self._mask(Use(EVERYONE_KNOWN, role))
+        return Content(0, uses, known_only=True)
 
 
 def _first(span: Span) -> int:
@@ -184,7 +203,8 @@ def _row(content: Content, places: Sequence[tuple[int, int]]) -> Row:
     if len(words) > MAX_CELLS:
         return _TOO_WIDE
     allow, deny, l7 = (bool(content.everyone >> role & 1) for role in _FLAGS)
-    return Row(allow, deny, l7, tuple(_cell(word, words[word]) for word in sorted(words)))
+    cells = tuple(_cell(word, words[word]) for word in sorted(words))
+    return Row(allow, deny, l7, cells, content.known_only)
 
 
 def _cell(word: int, bits: int) -> Cell:

@@ -120,6 +120,7 @@ static __always_inline u8 policy_verdict(struct packet *pkt, u32 policy, u32 pee
 	};
 	struct row_info *row = policy_rows.lookup(&key);
 	struct sum sum = {};
+	bool known_only;
 	u32 count;
 	u8 reason;
 
@@ -152,9 +153,11 @@ static __always_inline u8 policy_verdict(struct packet *pkt, u32 policy, u32 pee
 		/* Nobody listens yet, and what is not inspected is not let through. */
 		return DROP_NO_LISTENER;
 	}
+	known_only = row->flags & ROW_KNOWN_ONLY;
 	if (sum.allow || row->flags & ROW_ANY_ALLOW) {
-		matched(pkt, sum.allow_word, sum.allow);
+		/* what allows there is for everyone, and no peer's in particular */
+		matched(pkt, sum.allow_word, known_only ? 0 : sum.allow);
 		return 0;
 	}
-	return DROP_POLICY;
+	return known_only ? DROP_INVALID_IDENTITY : DROP_POLICY;
 }
