@@ -35,6 +35,7 @@
 #include "translate.c"
 #include "related.c"
 #include "judge.c"
+#include "renew.c"
 #include "deliver.c"
 #include "drop.c"
 #include "sock.c"

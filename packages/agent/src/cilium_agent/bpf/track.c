@@ -37,7 +37,9 @@ int egress(struct __sk_buff *skb)
 	known = track(skb, pkt, &pkt->source, pkt->target_identity);
 	if (known == TRACK_ENDED)
 		return drop(skb, pkt, DROP_POLICY, DIRECTION_EGRESS);
-	if (wants_translation(pkt, known))
+	if (known == TRACK_RENEW)
+		go(skb, CALL_RENEW);
+	else if (wants_translation(pkt, known))
 		go(skb, CALL_TRANSLATE);
 	else if (known == TRACK_PASS)
 		return pass(skb, pkt);
@@ -63,6 +65,9 @@ int ingress(struct __sk_buff *skb)
 		return drop(skb, pkt, DROP_POLICY, DIRECTION_INGRESS);
 	if (known == TRACK_PASS)
 		return pass(skb, pkt);
-	go(skb, CALL_JUDGE);
+	if (known == TRACK_RENEW)
+		go(skb, CALL_RENEW);
+	else
+		go(skb, CALL_JUDGE);
 	return drop_unparsed(skb, DROP_MISSED_TAIL_CALL, DIRECTION_INGRESS);
 }

@@ -13,6 +13,7 @@
 #define TRACK_JUDGE 1 /* known, but policy or peer have changed since */
 #define TRACK_NEW   2
 #define TRACK_ENDED 3 /* policy has ended it */
+#define TRACK_RENEW 4 /* known and answered, but policy has changed since */
 
 static __always_inline bool one_closes(const struct connection_info *info)
 {
@@ -109,7 +110,9 @@ static __always_inline void touch(
 		!(info->flags & CONNECTION_SEEN_NON_SYN))
 		info->flags |= CONNECTION_SEEN_NON_SYN;
 	closed = forward ? is_closed(tx | news, rx) : is_closed(tx, rx | news);
-	if (!was_closed) { /* what goes on after the end does not prolong it */
+	/* What goes on after the end does not prolong it, nor does an answer of somebody else than
+	 * was asked: the address may have gone to another. TCP has its own end. */
+	if (!was_closed && !(pkt->stranger && pkt->tuple.proto != IPPROTO_TCP)) {
 		expires = pkt->now + (closed ? LIFETIME_TCP_CLOSE : lifetime(pkt, info->flags));
 		if (info->expires != expires)
 			info->expires = expires;
@@ -182,6 +185,10 @@ static __always_inline int track(
 			return TRACK_ENDED;
 		pkt->state = STATE_REPLY;
 		pkt->reverse = info->service_id != 0;
+		if (info->revision != own->revision)
+			return TRACK_RENEW;
+		if (info->peer_identity != peer)
+			pkt->stranger = 1;
 	}
 	touch(skb, pkt, info, forward);
 	return TRACK_PASS;

@@ -68,7 +68,8 @@ struct packet {
 	u8 reverse;    /* the source becomes a service's address before delivery */
 	u8 report;     /* a trace event is due */
 	u8 closes;     /* the connection */
-	u8 pad2[5];
+	u8 stranger;   /* answers with another identity than the one that was asked */
+	u8 pad2[4];
 } __attribute__((aligned(8)));
 
 /* Per CPU: programs run with bottom halves off and a redirect runs after the program, so nothing

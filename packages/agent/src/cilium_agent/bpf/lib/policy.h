@@ -108,15 +108,23 @@ static __always_inline u8 weigh_list(
 	return 0;
 }
 
-/* Returns a drop reason, 0 to allow. What matched is left in the packet's facts. */
-static __always_inline u8 policy_verdict(struct packet *pkt, u32 policy, u32 peer)
+/* Whether an endpoint's policy has a say. The node's own probes always reach its pods. */
+static __always_inline bool is_enforced(const struct endpoint_info *own, u8 direction, u32 peer)
+{
+	return own->policy && !(direction == DIRECTION_INGRESS && peer == IDENTITY_HOST);
+}
+
+/* Returns a drop reason for a first packet to a port (of ICMP: a message of a type), 0 to allow.
+ * What matched is left in the packet's facts. */
+static __always_inline u8 policy_verdict(
+	struct packet *pkt, u32 policy, u8 direction, __be16 port, u32 peer)
 {
 	struct row_key key = {
 		.prefixlen = PREFIX_PORT,
 		.policy = policy,
-		.direction = pkt->direction,
+		.direction = direction,
 		.protocol = pkt->tuple.proto,
-		.port = pkt->icmp ? bpf_htons(pkt->icmp_type) : pkt->tuple.dport,
+		.port = port,
 	};
 	struct row_info *row = policy_rows.lookup(&key);
 	struct sum sum = {};
