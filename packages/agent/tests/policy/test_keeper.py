@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 
 import pytest
 
@@ -16,8 +16,9 @@ from cilium_core.policy.decide import Verdict, decide
 from cilium_core.policy.language import parse, prefixes
 from cilium_core.policy.plan import apply
 from cilium_core.policy.rules import Direction
-from cilium_core.policy.tables import Tables
+from cilium_core.policy.tables import Step, Tables
 
+WORLD = 2
 POD = {"k8s:io.kubernetes.pod.namespace": "x", "k8s:io.cilium.k8s.policy.cluster": "default"}
 WEB, DB, EVIL = ({"k8s:app": name, **POD} for name in ("web", "db", "evil"))
 ONLY_WEB = {"fromEndpoints": [{"matchLabels": {"app": "web"}}]}
@@ -27,8 +28,15 @@ class FullMap(CiliumError):
     """What a kernel says that has no room."""
 
 
+class Killed(BaseException):
+    """The process ends here."""
+
+
 class FakeKernel:
-    """Maps in memory, and the order of what was done to them."""
+    """Maps in memory, and the order of what was done to them.
+
+    `watch` looks at the maps after every single write; `left` writes are made before the end.
+    """
 
     def __init__(self) -> None:
         self.tables = Tables()
@@ -38,6 +46,14 @@ class FakeKernel:
         self.done: list[str] = []
         self.refuse_at: int | None = None
         self.watch = lambda: None
+        self.left: int | None = None
+
+    def write(self) -> None:
+        """Call before every single write."""
+        if self.left is not None:
+            if not self.left:
+                raise Killed
+            self.left -= 1
 
     def copy(self) -> Tables:
         return Tables(dict(self.tables.rows), dict(self.tables.bits))
@@ -62,11 +78,18 @@ class FakeKernel:
         for number, step in enumerate(steps):
             if number == self.refuse_at:
                 raise FullMap("the map is full")
-            apply(self.tables, step)
+            for key, row in step.rows.items():
+                self.write()
+                apply(self.tables, Step(rows={key: row}))
+                self.watch()
+            for at, mask in step.bits.items():
+                self.write()
+                apply(self.tables, Step(bits={at: mask}))
+                self.watch()
             self.done.append("rows" if step.rows else "bits")
-            self.watch()
 
     def set_revision(self, revision: int) -> None:
+        self.write()
         self.revised = revision
         self.done.append("revision")
 
@@ -77,16 +100,26 @@ class FakePrefixes:
         self.refuse = False
         self._kernel = kernel
 
+    def identities(self, prefixes):
+        return {prefix: self.identity(prefix) for prefix in prefixes}
+
+    def identity(self, inside) -> int:
+        around = [p for p in self.rows if p.version == inside.version and inside.subnet_of(p)]
+        best = max(around, key=lambda p: p.prefixlen, default=None)
+        return self.rows[best] if best is not None else WORLD
+
     def show(self, numbers) -> None:
         if self.refuse:
             raise FullMap("the ipcache is full")
         for prefix in sorted(numbers, key=lambda p: -p.prefixlen):
+            self._kernel.write()
             self.rows[prefix] = numbers[prefix]
             self._kernel.watch()
         self._kernel.done += ["show"] if numbers else []
 
     def hide(self, gone) -> None:
         for prefix in gone:
+            self._kernel.write()
             del self.rows[prefix]
             self._kernel.watch()
         self._kernel.done.append("hide")
@@ -131,9 +164,7 @@ class World:
 
     def verdict_of(self, address: str) -> Verdict:
         """What the pod's packet to an address outside meets, by the ipcache's longest prefix."""
-        found = [p for p in self.prefixes.rows if ip_address(address) in p]
-        best = max(found, key=lambda p: p.prefixlen, default=None)
-        identity = self.prefixes.rows[best] if best is not None else 9
+        identity = self.prefixes.identity(ip_network(address))
         return self.verdict(identity, direction=Direction.EGRESS)
 
 
@@ -333,6 +364,79 @@ def test_no_edit_of_prefixes_opens_what_is_shut_before_and_after(
     assert world.verdict_of(address) is not Verdict.ALLOW
     assert seen
     assert Verdict.ALLOW not in seen
+
+
+def restarted(world: World, *policies) -> World:
+    """The next process, before it starts, that finds these policies."""
+    after = world.again()
+    after.keeper.restore(7, 1001, DB)
+    for number, labels in ((1000, WEB), (1002, EVIL)):
+        after.keeper.set_identity(number, labels)
+    after.say(*policies)
+    return after
+
+
+@pytest.mark.parametrize("name", EDITS)
+@pytest.mark.parametrize("backwards", [False, True])
+def test_no_edit_while_no_agent_runs_opens_what_is_shut_before_and_after(
+    world: World, name: str, backwards: bool
+) -> None:
+    """Nor one that is carried out by many processes, each of which is killed after some writes."""
+    before, after, address = EDITS[name]
+    if backwards:
+        before, after = after, before
+    nothing = policy({"egress": [{}]}, "nothing")
+    world.say(*nothing, *(outside(*before) if before else ()))
+    world.keeper.flush()
+    assert world.verdict_of(address) is not Verdict.ALLOW
+    held, rows = world.kernel.copy(), dict(world.prefixes.rows)
+    for lives in range(50):
+        world.kernel.tables = Tables(dict(held.rows), dict(held.bits))
+        world.prefixes.rows = dict(rows)
+        now = world
+        for _ in range(10):
+            now = restarted(now, *nothing, *(outside(*after) if after else ()))
+            seen: list[Verdict] = []
+            look = now.verdict_of
+            world.kernel.watch = lambda seen=seen, look=look: seen.append(look(address))
+            world.kernel.left = lives
+            try:
+                now.start()
+                now.keeper.settled(7)
+                now.keeper.flush()
+            except Killed:
+                assert Verdict.ALLOW not in seen
+            else:
+                break
+            finally:
+                world.kernel.left = None
+        assert Verdict.ALLOW not in seen
+        assert now.verdict_of(address) is not Verdict.ALLOW
+    assert seen
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_an_address_that_stays_open_is_open_between_processes(
+    world: World, backwards: bool
+) -> None:
+    """Until the rows that judge it change, which is when its identity changes too."""
+    wide, narrow = outside({"cidr": "10.0.0.0/8"}), outside({"cidr": "10.1.2.0/24"})
+    before, after = (narrow, wide) if backwards else (wide, narrow)
+    world.say(*before)
+    world.keeper.flush()
+    now = restarted(world, *after)
+    seen: list[tuple[bool, Verdict]] = []
+
+    def look() -> None:
+        same = all(now.kernel.tables.rows.get(key) == row for key, row in held.rows.items())
+        seen.append((same, now.verdict_of("10.1.2.3")))
+
+    held = world.kernel.copy()
+    world.kernel.watch = look
+    now.start()
+    assert (True, Verdict.ALLOW) in seen
+    assert {verdict for same, verdict in seen if same} == {Verdict.ALLOW}
+    assert now.verdict_of("10.1.2.3") is Verdict.ALLOW
 
 
 @pytest.mark.parametrize("where", ["tables", "ipcache"])
