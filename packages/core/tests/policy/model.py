@@ -22,12 +22,13 @@ def verdict(policies, subject, direction, protocol, port, peer, everybody=()):
             if rule.direction != direction:
                 continue
             kind = "deny" if rule.deny else "l7" if rule.l7 else "allow"
-            if rule.peers is None or in_any(rule.peers.selectors, peer):
-                if ports_match(rule, protocol, port, own_ports, peer):
-                    found.add(kind)
-            if rule.peers is None or rule.peers.selectors:
-                if any(ports_match(rule, protocol, port, own_ports, p) for p in (peer, *everybody)):
-                    possible.add(kind)
+            on = {
+                id(p): ports_match(rule, protocol, port, own_ports, p) for p in (peer, *everybody)
+            }
+            if on[id(peer)] and (rule.peers is None or in_any(rule.peers.selectors, peer)):
+                found.add(kind)
+            if any(on.values()) and (rule.peers is None or rule.peers.selectors):
+                possible.add(kind)
     if "deny" in found:
         return "deny-by-rule"
     for answer, against in (("l7", {"deny"}), ("allow", {"deny", "l7"})):
