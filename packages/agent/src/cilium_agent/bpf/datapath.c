@@ -16,6 +16,7 @@
 #include "lib/maps.h"
 #include "lib/calls.h"
 #include "lib/counters.h"
+#include "lib/recent.h"
 #include "lib/packet.h"
 #include "lib/parse.h"
 #include "lib/events.h"

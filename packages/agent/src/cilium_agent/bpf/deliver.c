@@ -71,7 +71,6 @@ static __always_inline bool forges_tunnel(const struct packet *pkt)
 int deliver(struct __sk_buff *skb)
 {
 	struct packet *pkt = packet_scratch();
-	const struct addr *node;
 
 	if (!pkt)
 		return TC_ACT_SHOT;
@@ -83,9 +82,8 @@ int deliver(struct __sk_buff *skb)
 	 * both believe the other has an address. */
 	if (pkt->origin == ORIGIN_OVERLAY)
 		return drop(skb, pkt, DROP_UNROUTABLE, DIRECTION_INGRESS);
-	node = find_tunnel(pkt);
-	if (node)
-		return send_to_node(skb, pkt, node);
+	if (!is_unset(&pkt->node))
+		return send_to_node(skb, pkt);
 	/* The stack has routed to cilium_host because it took the address for a pod's: it would
 	 * come back for ever. From a pod, the rest is the world's and the stack's business. */
 	if (pkt->origin == ORIGIN_HOST && !is_link_scope(pkt))

@@ -28,7 +28,8 @@ int egress(struct __sk_buff *skb)
 
 	if (!pkt)
 		return TC_ACT_SHOT;
-	locate(pkt);
+	if (!locate(pkt))
+		return TC_ACT_SHOT;
 	start_judging(pkt, DIRECTION_EGRESS);
 	if (pkt->icmp >= ICMP_ERROR) {
 		go(skb, CALL_RELATED);

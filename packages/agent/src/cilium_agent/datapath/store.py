@@ -8,6 +8,7 @@ the tables, so a restarted agent starts from what the kernel holds.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from cilium_agent.datapath.maps import PinnedMap
 from cilium_agent.datapath.metrics import Counters, LostEvents
 from cilium_agent.datapath.tables import Table
 from cilium_core.layouts import datapath, events, policy
+from cilium_core.layouts.events import ConfigIndex, ConfigInfo, ConfigKey
 
 DEFAULT_DIRECTORY = Path("/sys/fs/bpf/cilium/maps")
 
@@ -46,6 +48,19 @@ class MapStore:
         self.lost_events = LostEvents(PinnedMap.open_or_create(events.EVENT_LOST, directory))
         for table in self._tables():
             table.adopt()
+        # CPUs keep what they have read of these until they are told that something was written.
+        for kept in (
+            self.endpoints.kernel,
+            self.ipcache.kernel,
+            self.tunnels.kernel,
+            self.policy_rows,
+        ):
+            kept.after_write = self._renew
+        self._renew()  # an earlier process may have died between the two
+
+    def _renew(self) -> None:
+        generation = ConfigInfo(time.monotonic_ns())
+        self.config.kernel.update_many({ConfigIndex(int(ConfigKey.GENERATION)): generation})
 
     def _tables(self) -> tuple[Table[Any, Any], ...]:
         return (

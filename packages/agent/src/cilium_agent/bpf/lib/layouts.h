@@ -301,6 +301,7 @@ struct event_lost_info {
 #define CONFIG_EVENTS         0
 #define CONFIG_TRACE_INTERVAL 1
 #define CONFIG_TRACE_FLAGS    2
+#define CONFIG_GENERATION     3
 
 struct config_key {
 	u32 index;
