@@ -68,12 +68,8 @@ static __always_inline bool forges_tunnel(const struct packet *pkt)
 		       pkt->target_identity == IDENTITY_KUBE_APISERVER);
 }
 
-int deliver(struct __sk_buff *skb)
+static __always_inline int deliver_now(struct __sk_buff *skb, struct packet *pkt)
 {
-	struct packet *pkt = packet_scratch();
-
-	if (!pkt)
-		return TC_ACT_SHOT;
 	if (forges_tunnel(pkt))
 		return drop(skb, pkt, DROP_ENCAPSULATED, DIRECTION_EGRESS);
 	if (pkt->local)
@@ -89,4 +85,11 @@ int deliver(struct __sk_buff *skb)
 	if (pkt->origin == ORIGIN_HOST && !is_link_scope(pkt))
 		return drop(skb, pkt, DROP_UNROUTABLE, DIRECTION_EGRESS);
 	return forwarded(skb, pkt, OBSERVE_TO_STACK);
+}
+
+int deliver(struct __sk_buff *skb)
+{
+	struct packet *pkt = packet_scratch();
+
+	return pkt ? deliver_now(skb, pkt) : TC_ACT_SHOT;
 }

@@ -37,5 +37,5 @@ int from_container(struct __sk_buff *skb)
 		return drop(skb, pkt, DROP_INVALID_SOURCE, DIRECTION_EGRESS);
 	}
 	pkt->source_identity = pkt->source.identity;
-	return first_stage(skb, pkt);
+	return pkt->fragment ? first_stage(skb, pkt) : track_egress(skb, pkt);
 }

@@ -55,10 +55,11 @@ class MapStore:
             self.tunnels.kernel,
             self.policy_rows,
         ):
-            kept.after_write = self._renew
-        self._renew()  # an earlier process may have died between the two
+            kept.after_write = self.renew
+        self.renew()  # an earlier process may have died between the two
 
-    def _renew(self) -> None:
+    def renew(self) -> None:
+        """Have every CPU read the tables anew; calls that write them do this themselves."""
         generation = ConfigInfo(time.monotonic_ns())
         self.config.kernel.update_many({ConfigIndex(int(ConfigKey.GENERATION)): generation})
 
