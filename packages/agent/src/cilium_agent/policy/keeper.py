@@ -246,8 +246,7 @@ class PolicyKeeper:
         if self._inherited:
             self._take_over()
         elif self._unshown:
-            self._write()  # what the old policies say of the new prefixes
-            self._show()
+            self._introduce()
         self._hear()
         if not self._moving:
             self.engine.settle()
@@ -281,6 +280,18 @@ class PolicyKeeper:
                 self.seconds += time.monotonic() - begun
                 report(None)
                 wait = FIRST_WAIT
+
+    def _introduce(self) -> None:
+        """Show new prefixes with the bits that the old policies give them, and nothing else new.
+
+        Another identity that has changed meanwhile may have done so behind the policies.
+        """
+        numbers = self._unshown.values()
+        bits = {(n, word): mask for n in numbers for word, mask in self.engine.bits_of(n).items()}
+        agrees, self._agrees = self._agrees, False
+        self._kernel.apply(plan(self._kernel.tables, {}, bits))
+        self._show()
+        self._agrees = agrees
 
     def _take_over(self) -> None:
         held = self._kernel.tables
