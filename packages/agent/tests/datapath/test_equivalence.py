@@ -37,7 +37,7 @@ POLICIES = (1, 2, 3)
 IDENTITIES = (1001, 1002, 2, 6, 300, 301, 1 << 24, (1 << 24) + 1)
 PORTS = (0, 1, 22, 53, 79, 80, 81, 443, 1023, 1024, 8079, 8080, 32767, 32768, 65535)
 TCP, UDP, SCTP, ICMP, ICMP6, GRE, VRRP = 6, 17, 132, 1, 58, 47, 112
-ALLOWED, DENIED, NO_LISTENER, DENY = 0, 133, 180, 181
+ALLOWED, DENIED, UNKNOWN, NO_LISTENER, DENY = 0, 133, 171, 180, 181
 HOST = 1
 OUTSIDE = {4: "198.51.0.0", 6: "2001:db8::"}
 
@@ -75,7 +75,9 @@ def verdict(
         return DENY
     if row.any_l7 or any_in("l7"):
         return NO_LISTENER
-    return ALLOWED if row.any_allow or any_in("allow") else DENIED
+    if row.any_allow or any_in("allow"):
+        return ALLOWED
+    return UNKNOWN if row.known_only else DENIED
 
 
 # --- random states and packets ------------------------------------------------------------
@@ -90,7 +92,7 @@ def random_row(rng: random.Random) -> Row:
         bits[2] &= rng.getrandbits(4)
         cells.append(Cell(word, *bits))
     few = (rng.random() < 0.3, rng.random() < 0.05, rng.random() < 0.05)
-    return Row(*few, tuple(cells))
+    return Row(*few, tuple(cells), known_only=rng.random() < 0.3)
 
 
 def random_tables(rng: random.Random) -> Tables:
@@ -287,5 +289,5 @@ def test_the_kernel_decides_as_the_tables_say(kernel, worlds, gun: Gun) -> None:
         outcomes[wanted] = outcomes.get(wanted, 0) + 1
     print(f"{PACKETS / (time.monotonic() - begin):.0f} packets/s; {outcomes}")
     directions = {int(direction) for direction in Direction}
-    kinds = {(reason, way) for reason in (DENIED, NO_LISTENER, DENY) for way in directions}
+    kinds = {(reason, way) for reason in (DENIED, UNKNOWN, NO_LISTENER, DENY) for way in directions}
     assert kinds | {(0, 0)} <= set(outcomes), f"seed {SEED}: too tame, {outcomes}"

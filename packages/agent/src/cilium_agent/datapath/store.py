@@ -9,6 +9,7 @@ the tables, so a restarted agent starts from what the kernel holds.
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from cilium_agent.datapath.maps import PinnedMap
 from cilium_agent.datapath.metrics import Counters, LostEvents
 from cilium_agent.datapath.tables import Table
 from cilium_core.layouts import datapath, events, policy
+from cilium_core.layouts.events import ConfigIndex, ConfigInfo, ConfigKey
 from cilium_core.layouts.record import Record
 from cilium_core.layouts.sizes import MapSizes
 from cilium_core.layouts.spec import MapSpec
@@ -64,6 +66,20 @@ class MapStore:
         self.lost_events = LostEvents(self._open(events.EVENT_LOST))
         for table in self._tables():
             table.adopt()
+        # CPUs keep what they have read of these until they are told that something was written.
+        for kept in (
+            self.endpoints.kernel,
+            self.ipcache.kernel,
+            self.tunnels.kernel,
+            self.policy_rows,
+        ):
+            kept.after_write = self.renew
+        self.renew()  # an earlier process may have died between the two
+
+    def renew(self) -> None:
+        """Have every CPU read the tables anew; calls that write them do this themselves."""
+        generation = ConfigInfo(time.monotonic_ns())
+        self.config.kernel.update_many({ConfigIndex(int(ConfigKey.GENERATION)): generation})
 
     def sized(self) -> dict[str, MapSpec[Any, Any]]:
         """Return the maps whose size may be chosen, by name, as large as they are."""

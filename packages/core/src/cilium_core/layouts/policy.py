@@ -43,11 +43,12 @@ class BitsInfo(Record):
 
 
 class RowFlag(IntFlag):
-    """Bits of `RowInfo.flags`: verdicts that ask for no identity."""
+    """Bits of `RowInfo.flags`: verdicts that ask for no identity, and what having none means."""
 
     ANY_ALLOW = 1
     ANY_DENY = 2
     ANY_L7 = 4
+    KNOWN_ONLY = 8  # cells name everyone who is known
 
 
 @record("row_key")

@@ -140,6 +140,10 @@ class Engine:
         self._flush()
         return self._subjects.having(Side.too_wide)
 
+    def bits_of(self, identity: int) -> dict[int, int]:
+        """Return an identity's bits by word, as what was resolved last has them."""
+        return self._peers.words(identity)
+
     def uses(self) -> dict[Use, int]:
         """Return every peer set in force, in each of its roles, with its bit's number."""
         self._flush()

@@ -41,10 +41,14 @@ class Shape(NamedTuple):
 
 
 class Content(NamedTuple):
-    """What a row says: a set of roles for everyone, and a set of peer sets' numbers."""
+    """What a row says: a set of roles for everyone, and a set of peer sets' numbers.
+
+    With `known_only`, everyone who may is among the peer sets: see `Layout.known`.
+    """
 
     everyone: int
     uses: int
+    known_only: bool = False
 
 
 class Place(NamedTuple):
@@ -57,7 +61,12 @@ class Place(NamedTuple):
 
 
 class Layout:
-    """A shape's rows, complete by construction."""
+    """A shape's rows, complete by construction.
+
+    Where everyone may but some peers may not, "everyone" becomes a peer set too: all identities
+    that are known. One whose bits are not in the kernel yet could be any of those that may not.
+    `known` says in which roles, with the numbers that these sets have here.
+    """
 
     def __init__(self, shape: Shape, shared: Layouts) -> None:
         """Lay a shape out, with what `shared` has of it already."""
@@ -76,6 +85,8 @@ class Layout:
         for claim in shape.claims:
             if claim.use != EVERYONE:
                 self._masks[claim.role] |= 1 << claim.use
+        self._next = 1 + max((claim.use for claim in shape.claims), default=EVERYONE)
+        self.known: dict[Role, int] = {}
         self.places = self._compress(shape.default_allow, shared)
 
     def covering(self, protocol: int, port: int) -> Iterator[int]:
@@ -111,13 +122,17 @@ class Layout:
 
     def _prune(self, content: Content) -> Content:
         """Leave out what cannot change a verdict, since each cell costs the kernel a lookup."""
-        everyone, uses = content
+        everyone, uses, _ = content
         if everyone >> Role.DENY & 1:
             return Content(1 << Role.DENY, 0)
-        for role in (Role.ALLOW, Role.L7):
-            if everyone >> role & 1:
-                uses &= ~self._masks[role]
-        return Content(everyone, uses)
+        given = [role for role in (Role.ALLOW, Role.L7) if everyone >> role & 1]
+        for role in given:
+            uses &= ~self._masks[role]
+        if not given or not uses & (self._masks[Role.DENY] | self._masks[Role.L7]):
+            return Content(everyone, uses)
+        for role in given:
+            uses |= 1 << self.known.setdefault(role, self._next + len(self.known))
+        return Content(0, uses, known_only=True)
 
 
 class Layouts:

@@ -19,10 +19,11 @@ from cilium_core.policy.bits import Role, Use, place, role_of
 from cilium_core.policy.entries import Entry
 from cilium_core.policy.layout import EVERYONE, Claim, Content, Layouts, Shape
 from cilium_core.policy.parts import Part
-from cilium_core.policy.rules import Direction, Origin
+from cilium_core.policy.rules import Direction, Origin, PeerSet, Selector
 from cilium_core.policy.tables import Cell, Row, RowKey
 
 MAX_CELLS = ROW_CELLS + LIST_CELLS
+EVERYONE_KNOWN = PeerSet(frozenset({Selector()}))
 
 
 class Side:
@@ -39,6 +40,8 @@ class Side:
         uses = chain.from_iterable(part.uses for part in parts)
         claims = tuple(map(self._claim, self.entries, uses))
         self._layout = layouts.of(Shape(self.default_allow, claims))
+        # Numbered as the layout has them: the rules' own sets first.
+        self._numbered = (*self._uses, *(Use(EVERYONE_KNOWN, role) for role in self._layout.known))
         self._made_of: tuple[tuple[int, int], ...] | None = None
         self._made: list[tuple[tuple[int, int, int], Row]] = []
 
@@ -49,12 +52,12 @@ class Side:
 
     @property
     def uses(self) -> tuple[Use, ...]:
-        """Every peer set in every role that a rule gives it."""
-        return tuple(self._uses)
+        """Every peer set in every role that it has on a row."""
+        return tuple(dict.fromkeys(self._numbered))
 
     def rows(self, policy: int, number_of: Callable[[Use], int]) -> dict[RowKey, Row]:
         """Return the direction's rows under a policy number, with the bits' numbers."""
-        places = tuple(place(number_of(use)) for use in self._uses)
+        places = tuple(place(number_of(use)) for use in self._numbered)
         if places != self._made_of:
             self._made_of = places
             found = self._layout.places
@@ -91,7 +94,8 @@ def _row(content: Content, places: Sequence[tuple[int, int]]) -> Row:
     if len(words) > MAX_CELLS:
         return _TOO_WIDE
     allow, deny, l7 = (bool(content.everyone >> role & 1) for role in _FLAGS)
-    return Row(allow, deny, l7, tuple(_cell(word, words[word]) for word in sorted(words)))
+    cells = tuple(_cell(word, words[word]) for word in sorted(words))
+    return Row(allow, deny, l7, cells, content.known_only)
 
 
 def _cell(word: int, bits: int) -> Cell:
