@@ -13,10 +13,25 @@ from pathlib import Path
 import msgspec
 
 from cilium_hubble.errors import ConfigError
+from cilium_hubble.tls import CertificateFiles
 
 DEFAULT_DIRECTORY = Path("/etc/cilium/config")
 MAX_CAPACITY = 65535
 _OWN_PREFIX = "hubble-"
+_TLS = Path("/var/lib/cilium/tls/hubble")
+_TLS_FILES = {  # key to default
+    "hubble-tls-cert-file": _TLS / "server.crt",
+    "hubble-tls-key-file": _TLS / "server.key",
+    "hubble-tls-client-ca-files": _TLS / "client-ca.crt",
+}
+_KNOWN = {
+    "hubble-socket-path",
+    "hubble-event-buffer-capacity",
+    "hubble-metrics-server",
+    "hubble-listen-address",
+    "hubble-disable-tls",
+    *_TLS_FILES,
+}
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,7 +44,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     socket: Path = Path("/var/run/cilium/hubble.sock")
     capacity: int = 4095
     metrics_address: tuple[str, int] | None = ("0.0.0.0", 9965)
+    listen_address: tuple[str, int] | None = None
+    certificates: CertificateFiles | None = CertificateFiles(*_TLS_FILES.values())  # or clear text
     debug: bool = False
+
+    @property
+    def access_socket(self) -> Path:
+        """Where the proxies push what they saw."""
+        return self.run_dir / "access.sock"
 
     @property
     def monitor_socket(self) -> Path:
@@ -64,9 +86,8 @@ def read_values(directory: Path, environment: Mapping[str, str]) -> dict[str, st
 def load(directory: Path, environment: Mapping[str, str], flags: Mapping[str, str]) -> Settings:
     """Read and check the settings of this process; flags win over all else."""
     values = {**read_values(directory, environment), **flags}
-    known = {"hubble-socket-path", "hubble-event-buffer-capacity", "hubble-metrics-server"}
     for key in sorted(values):
-        if key.startswith(_OWN_PREFIX) and key not in known:
+        if key.startswith(_OWN_PREFIX) and key not in _KNOWN:
             raise ConfigError(key, "is not a key that hubble knows; remove it")
     node_name = environment.get("K8S_NODE_NAME", "").strip()
     if not node_name:
@@ -79,8 +100,12 @@ def load(directory: Path, environment: Mapping[str, str], flags: Mapping[str, st
         bpf_root=Path(values.get("bpf-root") or "/sys/fs/bpf") / "cilium",
         socket=Path(socket.removeprefix("unix://")),
         capacity=_capacity(values.get("hubble-event-buffer-capacity", "4095")),
-        metrics_address=_address(values.get("hubble-metrics-server", ":9965")),
-        debug=_boolean("debug", values.get("debug", "false")),
+        metrics_address=address("hubble-metrics-server", values, ":9965", "0.0.0.0"),
+        listen_address=address("hubble-listen-address", values, ""),
+        certificates=None
+        if boolean("hubble-disable-tls", values)
+        else CertificateFiles(*(Path(values.get(key) or path) for key, path in _TLS_FILES.items())),
+        debug=boolean("debug", values),
     )
 
 
@@ -92,16 +117,22 @@ def _capacity(raw: str) -> int:
     return number
 
 
-def _address(raw: str) -> tuple[str, int] | None:
+def address(
+    key: str, values: Mapping[str, str], default: str, any_host: str = ""
+) -> tuple[str, int] | None:
+    """Return the host:port of a key, None for an empty one; `any_host` stands for no host."""
+    raw = values.get(key, default)
     if not raw:
         return None
     host, separator, port = raw.rpartition(":")
     if not separator or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise ConfigError("hubble-metrics-server", f"{raw!r} is not host:port")
-    return host.strip("[]") or "0.0.0.0", int(port)
+        raise ConfigError(key, f"{raw!r} is not host:port")
+    return host.strip("[]") or any_host, int(port)
 
 
-def _boolean(key: str, raw: str) -> bool:
+def boolean(key: str, values: Mapping[str, str]) -> bool:
+    """Return the truth of a key, false when it is not there."""
+    raw = values.get(key, "false")
     if raw.lower() not in ("true", "false"):
         raise ConfigError(key, f"{raw!r} is neither true nor false")
     return raw.lower() == "true"

@@ -21,7 +21,7 @@ from cilium_hubble.cli import serverflags
 from cilium_hubble.cli.main import main
 from cilium_hubble.cli.status import show
 from cilium_hubble.observer.server import serve
-from cilium_hubble.observer.service import Observer
+from cilium_hubble.observer.service import Observer, handler
 
 TIME = 1_136_214_245_120_000_000
 
@@ -46,7 +46,7 @@ class Command:
 async def hubble(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> AsyncIterator[Command]:
     node = Node1(capacity=4095)
     path = tmp_path / "hubble.sock"
-    async with serve(path, Observer(node.ingest, node.names)):
+    async with serve(path, [handler(Observer(node.ingest, node.names))]):
         yield Command(node, f"unix://{path}", capsys)
 
 

@@ -7,7 +7,7 @@ A request that cannot be honoured is INVALID_ARGUMENT with the field's path. Eve
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any, NoReturn
 
@@ -53,6 +53,15 @@ class Observer:
         self, request: pb.GetFlowsRequest, context: Context
     ) -> AsyncIterator[pb.GetFlowsResponse]:
         """Stream flows, and events that were lost between them."""
+        async with aclosing(self.stretches(request, context)) as stretches:
+            async for responses in stretches:
+                for response in responses:
+                    yield response
+
+    async def stretches(
+        self, request: pb.GetFlowsRequest, context: Context
+    ) -> AsyncGenerator[list[pb.GetFlowsResponse], None]:
+        """Yield the answers to a request, some at a time."""
         try:
             query = parse(request, self._names)
         except FieldError as error:
@@ -63,8 +72,7 @@ class Observer:
         try:
             async with aclosing(reader.chunks()) as chunks:
                 async for chunk in chunks:
-                    for response in list(self._builder.responses(chunk)):
-                        yield _masked(response, query)
+                    yield [_masked(r, query) for r in self._builder.responses(chunk)]
         finally:
             self.subscribers -= 1
             self.missed += reader.missed
