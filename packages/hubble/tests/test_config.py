@@ -9,7 +9,8 @@ import pytest
 
 from cilium_hubble.config import Settings, load
 from cilium_hubble.errors import ConfigError
-from cilium_hubble.main import main, parse_flags
+from cilium_hubble.flags import parse_flags
+from cilium_hubble.main import main
 from cilium_hubble.tls import CertificateFiles
 
 TLS = Path("/var/lib/cilium/tls/hubble")

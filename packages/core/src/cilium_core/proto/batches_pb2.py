@@ -23,17 +23,20 @@ _sym_db = _symbol_database.Default()
 
 
 from cilium_core.proto import observer_pb2 as cilium__core_dot_proto_dot_observer__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63ilium_core/proto/batches.proto\x12\x18\x63ilium.python.batches.v1\x1a cilium_core/proto/observer.proto\">\n\x05\x42\x61tch\x12\r\n\x05times\x18\x01 \x01(\x0c\x12\x11\n\tresponses\x18\x02 \x03(\x0c\x12\x13\n\x0b\x63omplete_to\x18\x03 \x01(\x03\x32W\n\x0b\x46lowBatches\x12H\n\x08GetFlows\x12\x19.observer.GetFlowsRequest\x1a\x1f.cilium.python.batches.v1.Batch0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63ilium_core/proto/batches.proto\x12\x18\x63ilium.python.batches.v1\x1a cilium_core/proto/observer.proto\x1a\x1fgoogle/protobuf/timestamp.proto\">\n\x05\x42\x61tch\x12\r\n\x05times\x18\x01 \x01(\x0c\x12\x11\n\tresponses\x18\x02 \x03(\x0c\x12\x13\n\x0b\x63omplete_to\x18\x03 \x01(\x03\"2\n\x05Stamp\x12)\n\x04time\x18\xe9\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2W\n\x0b\x46lowBatches\x12H\n\x08GetFlows\x12\x19.observer.GetFlowsRequest\x1a\x1f.cilium.python.batches.v1.Batch0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cilium_core.proto.batches_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_BATCH']._serialized_start=95
-  _globals['_BATCH']._serialized_end=157
-  _globals['_FLOWBATCHES']._serialized_start=159
-  _globals['_FLOWBATCHES']._serialized_end=246
+  _globals['_BATCH']._serialized_start=128
+  _globals['_BATCH']._serialized_end=190
+  _globals['_STAMP']._serialized_start=192
+  _globals['_STAMP']._serialized_end=242
+  _globals['_FLOWBATCHES']._serialized_start=244
+  _globals['_FLOWBATCHES']._serialized_end=331
 # @@protoc_insertion_point(module_scope)

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Relay's settings: one file per key in a directory, then the environment, then flags.
+
+The keys are upstream's. Read once at start; immutable afterwards.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from cilium_hubble.config import address, boolean, read_values
+from cilium_hubble.errors import ConfigError
+from cilium_hubble.tls import CertificateFiles
+
+DEFAULT_DIRECTORY = Path("/etc/hubble-relay")
+_CLIENT = (
+    "tls-hubble-client-cert-file",
+    "tls-hubble-client-key-file",
+    "tls-hubble-server-ca-files",
+)
+_SERVER = ("tls-relay-server-cert-file", "tls-relay-server-key-file", "tls-relay-client-ca-files")
+KEYS = (
+    "cluster-name",
+    "peer-service",
+    "listen-address",
+    "health-listen-address",
+    "metrics-listen-address",
+    "retry-timeout",
+    "sort-buffer-len-max",
+    "sort-buffer-drain-timeout",
+    "disable-client-tls",
+    "disable-server-tls",
+    "debug",
+    *_CLIENT,
+    *_SERVER,
+)
+
+
+class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that relay can be told. Times are seconds; addresses are (host, port)."""
+
+    name: str
+    cluster_name: str = "default"
+    peer_service: str = "unix:///var/run/cilium/hubble.sock"
+    listen_address: tuple[str, int] = ("", 4245)
+    health_address: tuple[str, int] | None = ("", 4222)
+    metrics_address: tuple[str, int] | None = ("0.0.0.0", 9966)
+    retry_timeout: float = 30.0
+    sort_buffer: int = 4096  # flows of one node that wait for the others'
+    drain_timeout: float = 1.0  # how long they do
+    client_files: CertificateFiles | None = None
+    server_files: CertificateFiles | None = None
+    debug: bool = False
+
+
+def load(
+    directory: Path, environment: Mapping[str, str], flags: Mapping[str, str]
+) -> RelaySettings:
+    """Read and check the settings of this process. ConfigError names the key that is wrong."""
+    values = {**(read_values(directory, environment) if directory.is_dir() else {}), **flags}
+    for key in sorted(values.keys() - set(KEYS)):
+        if key in flags or (directory / key).exists():
+            raise ConfigError(key, "is not a key that relay knows; remove it")
+    listen = address("listen-address", values, ":4245")
+    if listen is None:
+        raise ConfigError("listen-address", "is empty")
+    return RelaySettings(
+        name=environment.get("K8S_NODE_NAME") or socket.gethostname(),
+        cluster_name=values.get("cluster-name") or "default",
+        peer_service=values.get("peer-service") or "unix:///var/run/cilium/hubble.sock",
+        listen_address=listen,
+        health_address=address("health-listen-address", values, ":4222"),
+        metrics_address=address("metrics-listen-address", values, ":9966", "0.0.0.0"),
+        retry_timeout=seconds("retry-timeout", values, 30.0),
+        sort_buffer=_number("sort-buffer-len-max", values, 4096),
+        drain_timeout=seconds("sort-buffer-drain-timeout", values, 1.0),
+        client_files=_files(values, _CLIENT, "disable-client-tls"),
+        server_files=_files(values, _SERVER, "disable-server-tls"),
+        debug=boolean("debug", values),
+    )
+
+
+def _files(
+    values: Mapping[str, str], keys: tuple[str, str, str], disabled: str
+) -> CertificateFiles | None:
+    if boolean(disabled, values):
+        return None
+    for key in keys:
+        if not values.get(key):
+            raise ConfigError(key, f"is needed unless {disabled} is true")
+    return CertificateFiles(*(Path(values[key]) for key in keys))
+
+
+def _number(key: str, values: Mapping[str, str], default: int) -> int:
+    raw = values.get(key) or str(default)
+    if not raw.isdecimal() or not int(raw):
+        raise ConfigError(key, f"{raw!r} is not a number above 0")
+    return int(raw)
+
+
+def seconds(key: str, values: Mapping[str, str], default: float) -> float:
+    """Return a duration such as `30s`, `500ms` or `2m`."""
+    raw = values.get(key)
+    if not raw:
+        return default
+    for unit, factor in (("ms", 0.001), ("s", 1.0), ("m", 60.0)):
+        number = raw.removesuffix(unit)
+        if number != raw:
+            try:
+                return float(number) * factor
+            except ValueError:
+                break
+    raise ConfigError(key, f"{raw!r} is not a duration such as 30s or 500ms")
