@@ -60,7 +60,7 @@ class Daemon:
             link,
             lambda: self.directory.node,
         )
-        self.observer = Observer(self.ingest, self.names)
+        self.observer = Observer(self.ingest, self.names, lambda: self.source.read_to)
         self.monitor = Monitor(link, lambda: self.source.capacity)
         self.applier = Applier(self.directory)
         self.counts = metrics.FlowCounts()

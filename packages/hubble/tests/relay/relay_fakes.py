@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -41,7 +42,7 @@ class FakeNode:
     def __init__(self, name: str, *, batched: bool = True) -> None:
         self.hubble = Node1()
         self.hubble.directory.put_node(Node(name, "default"))
-        self.observer = Observer(self.hubble.ingest, self.hubble.names)
+        self.observer = Observer(self.hubble.ingest, self.hubble.names, time.time_ns)
         self.port = free_port()
         self.batched = batched
         self._task: asyncio.Task[None] | None = None

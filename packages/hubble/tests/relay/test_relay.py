@@ -150,7 +150,9 @@ async def test_what_a_follower_does_not_read_in_time_is_told_as_lost() -> None:
         stream = made.stream(follow=True, whitelist=[FlowFilter(source_port=["7"])])
         await read_status(stream)
         await asyncio.sleep(0.2)
-        node.hubble.add(*(trace(sport=5) for _ in range(70_000)), trace(sport=7))
+        now = time.time_ns()
+        node.hubble.add(*(trace(sport=5, time=now) for _ in range(70_000)))
+        node.hubble.add(trace(sport=7, time=now))
         response = await stream.read()
         assert response.lost_events.num_events_lost > 0
         assert await read_flow(stream) == 7

@@ -9,6 +9,7 @@ event loop.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import numpy as np
 
@@ -78,6 +79,13 @@ class Store:
         """Return when row `sequence` can be read (at once if it can be)."""
         while self._next <= sequence:
             await self._changed.wait()
+
+    async def wait_until(self, sequence: int, seconds: float) -> None:
+        """Return as `wait`, or after so many seconds."""
+        if self._next <= sequence:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self.wait(sequence)
 
     def used(self, *columns: str) -> set[int]:
         """Return the interned numbers that held rows refer to in these columns."""

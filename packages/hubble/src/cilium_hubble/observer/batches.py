@@ -7,9 +7,7 @@ quiet node. Event loop only.
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
@@ -18,13 +16,11 @@ import numpy as np
 
 from cilium_core.proto import observer_pb2
 from cilium_core.proto.batches_pb2 import Batch
-from cilium_hubble.observer.service import Context, Observer
+from cilium_hubble.observer.service import Context, Observer, Stretch
 
 SERVICE = "cilium.python.batches.v1.FlowBatches"
 METHOD = f"/{SERVICE}/GetFlows"
-QUIET_SECONDS = 0.05
-# Events wait in the kernel's ring until it is read, proxies' records until they are pushed.
-SETTLED_NS = 100_000_000
+QUIET_SECONDS = 0.02
 _NANO = 1_000_000_000
 
 
@@ -35,24 +31,21 @@ class Batcher:
         """Nothing was told yet."""
         self.told = 0
 
-    def batch(self, responses: Sequence[observer_pb2.GetFlowsResponse]) -> Batch:
-        """Return the batch of some responses."""
+    def batch(self, stretch: Stretch) -> Batch:
+        """Return the batch of some responses, or of none."""
+        responses = stretch.responses
         times = np.fromiter(
             (r.time.seconds * _NANO + r.time.nanos for r in responses), "<i8", len(responses)
         )
-        np.maximum.accumulate(np.maximum(times, self.told), out=times)
         if len(times):
+            np.maximum.accumulate(np.maximum(times, self.told), out=times)
             self.told = int(times[-1])
+        self.told = max(self.told, stretch.complete_to)
         return Batch(
             times=times.tobytes(),
             responses=[response.SerializeToString() for response in responses],
             complete_to=self.told,
         )
-
-    def quiet(self, now: int) -> Batch:
-        """Return the batch that says that nothing came up to a while before `now` (ns)."""
-        self.told = max(self.told, now - SETTLED_NS)
-        return Batch(complete_to=self.told)
 
 
 def handler(observer: Observer) -> grpc.GenericRpcHandler:
@@ -62,26 +55,9 @@ def handler(observer: Observer) -> grpc.GenericRpcHandler:
         request: observer_pb2.GetFlowsRequest, context: Context
     ) -> AsyncIterator[Batch]:
         batcher = Batcher()
-        async with aclosing(observer.stretches(request, context)) as stretches:
-            if not request.follow:
-                async for responses in stretches:
-                    yield batcher.batch(responses)
-                return
-            coming = asyncio.ensure_future(anext(stretches))
-            try:
-                while True:
-                    done, _ = await asyncio.wait({coming}, timeout=QUIET_SECONDS)
-                    if not done:
-                        yield batcher.quiet(time.time_ns())
-                        continue
-                    made = batcher.batch(coming.result())
-                    coming = asyncio.ensure_future(anext(stretches))
-                    yield made
-            except StopAsyncIteration:
-                return
-            finally:
-                coming.cancel()
-                await asyncio.wait({coming})
+        async with aclosing(observer.stretches(request, context, QUIET_SECONDS)) as stretches:
+            async for stretch in stretches:
+                yield batcher.batch(stretch)
 
     method: grpc.RpcMethodHandler[Any, Any] = grpc.unary_stream_rpc_method_handler(
         get_flows,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 import numpy as np
 
@@ -23,12 +23,23 @@ LOST_SECONDS = 1.0  # a slow follower hears of what it missed once a second
 
 
 class Reader:
-    """One query's way through the store. `missed` counts rows that were gone before it came."""
+    """One query's way through the store. `missed` counts rows that were gone before it came.
 
-    def __init__(self, store: Store, query: Query) -> None:
-        """Nothing is read yet."""
+    `complete_to` is the time (ns) up to which what the store will ever get has been passed by.
+    """
+
+    def __init__(
+        self, store: Store, query: Query, clock: Callable[[], int], quiet: float | None = None
+    ) -> None:
+        """Nothing is read yet. `clock` tells up to which time the store is complete.
+
+        With `quiet` (s) a follower that nothing passes for so long gets an empty chunk.
+        """
         self._store = store
         self._query = query
+        self._clock = clock
+        self._quiet = quiet
+        self.complete_to = 0
         self._told_at = 0.0
         self._untold = 0
         self._since = 0
@@ -39,7 +50,14 @@ class Reader:
         store, query = self._store, self._query
         end = store.next_sequence
         position, left = self._start(), query.number
+        told = time.monotonic()
         while query.follow or position < end:
+            if query.follow and self._quiet is not None:
+                await store.wait_until(position, told + self._quiet - time.monotonic())
+                if position == store.next_sequence:
+                    self.complete_to, told = self._clock(), time.monotonic()
+                    yield Chunk.of(store.read(position, position), position)
+                    continue
             await store.wait(position)
             if position < store.oldest:
                 self._miss(store.oldest - position)
@@ -47,6 +65,7 @@ class Reader:
             stop = min(position + STRETCH, store.next_sequence if query.follow else end)
             chunk = Chunk.of(store.read(position, stop), position)
             position = stop
+            self._passed(chunk, caught_up=position == store.next_sequence)
             chunk, over = self._cut(chunk)
             passed = chunk.where(query.check(chunk))
             if query.number and not query.follow:
@@ -54,11 +73,22 @@ class Reader:
             lost = self._lost_chunk()
             if lost is not None:
                 yield lost
-            if len(passed):
+            if len(passed) or self._tell_quiet(told):
+                told = time.monotonic()
                 yield passed
             if over or (query.number and not query.follow and not left):
                 return
             await asyncio.sleep(0)
+
+    def _passed(self, chunk: Chunk, *, caught_up: bool) -> None:
+        if caught_up:
+            self.complete_to = self._clock()
+        elif len(chunk):
+            self.complete_to = max(self.complete_to, int(chunk.rows["time"].max()))
+
+    def _tell_quiet(self, told: float) -> bool:
+        quiet = self._quiet
+        return quiet is not None and self._query.follow and time.monotonic() - told >= quiet
 
     def _start(self) -> int:
         store, query = self._store, self._query

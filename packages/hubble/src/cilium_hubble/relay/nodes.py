@@ -44,6 +44,7 @@ class RelayNode:
         self.server_name = server_name
         self.state = relay_pb2.UNKNOWN_NODE_STATE
         self.reason = ""
+        self._late = 0  # checks in a row that were not answered in time
         self._dial = dial
         self._changed = changed
         self._connection: Connection | None = None
@@ -122,11 +123,14 @@ class RelayNode:
                 wait_for_ready=False,
             )
         except grpc.aio.AioRpcError as error:
+            late = error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+            self._late = self._late + 1 if late else 0
             if error.code() == grpc.StatusCode.UNIMPLEMENTED:
                 self._become(relay_pb2.NODE_CONNECTED, "")
-            else:
+            elif not self.connected or not late or self._late > 1:  # a busy node is late once
                 self._become(relay_pb2.NODE_UNAVAILABLE, error.details() or error.code().name)
             return
+        self._late = 0
         well = reply.status == health_pb2.HealthCheckResponse.SERVING
         state = relay_pb2.NODE_CONNECTED if well else relay_pb2.NODE_UNAVAILABLE
         self._become(state, "" if well else "the node is not serving")
