@@ -23,6 +23,7 @@ from cilium_hubble.relay.nodes import NodeLost, Pool, RelayNode
 from cilium_hubble.relay.sorter import Piece, Sorter
 from cilium_hubble.relay.status import Statuses
 
+FINITE = 10  # who asks for the past would rather wait longer for a busy node than get it late
 RETRY_SECONDS = 0.5  # after a node's stream broke while the node answers
 
 
@@ -33,7 +34,7 @@ class Merge:
         self, pool: Pool, request: pb.GetFlowsRequest, relay: str, limit: int, patience: float
     ) -> None:
         """`relay` is this process's name in status events."""
-        self.sorter = Sorter(patience)
+        self.sorter = Sorter(patience if request.follow else FINITE * patience)
         self._pool = pool
         self._request = request
         self._limit = limit
