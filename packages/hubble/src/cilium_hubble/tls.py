@@ -59,8 +59,10 @@ class CertificateFiles(NamedTuple):
         return found
 
 
-def server_credentials(files: CertificateFiles, first: Material) -> grpc.ServerCredentials:
-    """Return credentials that ask clients for certificates and follow the files."""
+def server_credentials(
+    files: CertificateFiles, first: Material, *, mutual: bool = True
+) -> grpc.ServerCredentials:
+    """Return credentials that follow the files; `mutual` asks clients for certificates."""
     held = first
 
     def fetch() -> grpc.ServerCertificateConfiguration | None:
@@ -75,7 +77,7 @@ def server_credentials(files: CertificateFiles, first: Material) -> grpc.ServerC
     return grpc.dynamic_ssl_server_credentials(
         _configuration(first),
         fetch,  # type: ignore[arg-type]
-        require_client_authentication=True,
+        require_client_authentication=mutual,
     )
 
 

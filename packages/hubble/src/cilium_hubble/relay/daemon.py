@@ -67,7 +67,11 @@ async def _serve(
     if files is None:
         _listen(server, where, None)
     else:
-        _listen(server, where, server_credentials(files, await files.wait()))
+        _listen(
+            server,
+            where,
+            server_credentials(files, await files.wait(), mutual=settings.server_mtls),
+        )
     servers = [server]
     if settings.health_address is not None:
         probed = grpc.aio.server(options=[("grpc.so_reuseport", 0)])

@@ -34,6 +34,7 @@ KEYS = (
     "sort-buffer-drain-timeout",
     "disable-client-tls",
     "disable-server-tls",
+    "relay-server-mtls",
     "debug",
     *_CLIENT,
     *_SERVER,
@@ -54,6 +55,7 @@ class RelaySettings(msgspec.Struct, frozen=True, kw_only=True):
     drain_timeout: float = 1.0  # how long they do
     client_files: CertificateFiles | None = None
     server_files: CertificateFiles | None = None
+    server_mtls: bool = False  # clients need a certificate too
     debug: bool = False
 
 
@@ -80,6 +82,7 @@ def load(
         drain_timeout=seconds("sort-buffer-drain-timeout", values, 1.0),
         client_files=_files(values, _CLIENT, "disable-client-tls"),
         server_files=_files(values, _SERVER, "disable-server-tls"),
+        server_mtls=boolean("relay-server-mtls", values),
         debug=boolean("debug", values),
     )
 
