@@ -86,7 +86,7 @@ async def test_today(api: FakeApi, golden: ModuleType) -> None:
         ("Desired: 3, Ready: 3/3", "Desired: 3, Ready: 2/3"),
         ("Running: 3", "Running: 2"),
         ("ClusterMesh:    disabled", "ClusterMesh:    OK"),
-        (r"15/16 managed", "17/16 managed"),
+        (r"15/17 managed", "18/17 managed"),
         (r"x:0\.1\.0: 3", "x:0.1.0: 2"),
         ("DaemonSet         cilium", "DaemonSet        cilium"),
         ("Deployment        cilium-operator .*\n", ""),
