@@ -153,14 +153,24 @@ def _ingest(events: Rows) -> list[Result]:
     return results
 
 
+def _names(ingest: Ingest, node: Node) -> Names:
+    return Names(
+        ingest.parties,
+        ingest.services,
+        ingest.origins,
+        FlowIds(),
+        lambda _i: "",
+        lambda: node,
+        ingest.payloads,
+    )
+
+
 def _queries(events: Rows) -> list[Result]:
     hubble = _Hubble()
     hubble.round(events, 4096)
     ingest, store = hubble.ingest, hubble.ingest.store
     node = Node("bench")
-    names = Names(
-        ingest.parties, ingest.services, ingest.origins, FlowIds(), lambda _i: "", lambda: node
-    )
+    names = _names(ingest, node)
     builder = FlowBuilder(names)
     chunk = Chunk.of(store.read(store.next_sequence - 4096, store.next_sequence), 0)
     wanted = [FlowFilter(source_pod=["shop/peer-1"], verdict=[DROPPED], destination_port=["80"])]
@@ -184,9 +194,7 @@ def responses(count: int) -> list[bytes]:
     hubble.round(events, 4096)
     ingest, store = hubble.ingest, hubble.ingest.store
     node = Node("bench")
-    names = Names(
-        ingest.parties, ingest.services, ingest.origins, FlowIds(), lambda _i: "", lambda: node
-    )
+    names = _names(ingest, node)
     chunk = Chunk.of(store.read(0, count), 0)
     return [one.SerializeToString() for one in FlowBuilder(names).responses(chunk)]
 

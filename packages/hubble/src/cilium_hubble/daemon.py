@@ -15,6 +15,8 @@ import grpc
 import structlog
 
 from cilium_hubble import metrics
+from cilium_hubble.access import server as access_server
+from cilium_hubble.access.server import AccessRecords
 from cilium_hubble.config import Settings
 from cilium_hubble.flows.chunk import Names
 from cilium_hubble.flows.ids import FlowIds
@@ -59,11 +61,13 @@ class Daemon:
             FlowIds(),
             link,
             lambda: self.directory.node,
+            self.ingest.payloads,
         )
         self.observer = Observer(self.ingest, self.names, lambda: self.source.read_to)
         self.monitor = Monitor(link, lambda: self.source.capacity)
         self.applier = Applier(self.directory)
         self.counts = metrics.FlowCounts()
+        self.records = AccessRecords(self.ingest, self.counts.add)
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -74,6 +78,9 @@ class Daemon:
             await exits.enter_async_context(observer_server.serve(settings.socket, handlers))
             await exits.enter_async_context(
                 monitor_server.serve(settings.monitor_socket, self.monitor)
+            )
+            await exits.enter_async_context(
+                access_server.serve(settings.access_socket, self.records)
             )
             if settings.metrics_address is not None:
                 exits.callback(metrics.serve(settings.metrics_address, self._collector()).shutdown)
@@ -103,7 +110,13 @@ class Daemon:
 
     def _collector(self) -> metrics.HubbleCollector:
         return metrics.HubbleCollector(
-            self.counts, self.ingest, self.source, self.observer, self.monitor, self.applier
+            self.counts,
+            self.ingest,
+            self.source,
+            self.observer,
+            self.monitor,
+            self.applier,
+            self.records,
         )
 
     async def _ingest(self) -> None:

@@ -15,7 +15,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from cilium_core.errors import FieldError
 from cilium_core.proto.flow_pb2 import FlowFilter
-from cilium_hubble.filters import packet
+from cilium_hubble.filters import packet, requests
 from cilium_hubble.filters.addresses import in_networks
 from cilium_hubble.filters.checks import Check, anyone, column_in, constant, every, interned
 from cilium_hubble.filters.names import namespaced, node_names, patterns
@@ -30,13 +30,6 @@ _NOT_RECORDED = {
     "source_fqdn": "DNS names of addresses",
     "destination_fqdn": "DNS names of addresses",
     "source_ip_xlated": "translated source addresses",
-    "http_status_code": "HTTP requests",
-    "http_method": "HTTP requests",
-    "http_path": "HTTP requests",
-    "http_url": "HTTP requests",
-    "http_header": "HTTP requests",
-    "dns_query": "DNS requests",
-    "trace_id": "trace contexts",
     "ip_trace_id": "IP trace ids",
     "experimental": "what CEL expressions could be asked about",
 }
@@ -179,4 +172,5 @@ _FIELDS: dict[str, Field] = {
     "verdict": lambda values, _path, _names: column_in("verdict", values),
     "traffic_direction": lambda values, _path, _names: column_in("direction", values),
     **packet.FIELDS,
+    **requests.FIELDS,
 }

@@ -7,16 +7,20 @@ directory is asked only about an address and identity that no cache knows. Event
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cilium_core.layouts.events import EventFlag, EventType, TraceReason
+from cilium_core.proto.access_pb2 import Record
+from cilium_hubble.flows import requests
 from cilium_hubble.flows.clock import boot_to_wall
+from cilium_hubble.flows.connections import Connections
 from cilium_hubble.flows.interned import Interned
 from cilium_hubble.flows.naming import Attributions, Parties, Services
+from cilium_hubble.flows.payloads import Payloads
 from cilium_hubble.flows.record import (
     KNOWN_TYPES,
     LOST,
@@ -48,7 +52,10 @@ class Ingest:
         self.services: Interned[ServiceName] = Interned(ServiceName("", ""))
         self.origins: Interned[tuple[Origin, ...]] = Interned(())
         self.namespaces: dict[tuple[str, str], int] = {}  # (cluster, namespace) to last seen, ns
+        self.payloads = Payloads()
         self.unknown = 0
+        self.unusable = 0  # proxies' records that made no sense
+        self._connections = Connections(self.services)
         self._clock = clock
         self._party_names = Parties(directory, self.parties)
         self._service_names = Services(directory, self.services)
@@ -69,8 +76,36 @@ class Ingest:
         rows["reply"] = _replies(events)
         rows["direction"] = _directions(events, rows["reply"])
         self._name(rows, events)
+        self._connections.learn(rows)
         self.store.append(rows)
         self._collect()
+        return rows
+
+    def add_requests(self, records: Sequence[Record]) -> Rows:
+        """Store what proxies saw; return its rows, unusable ones left out."""
+        rows, good = requests.rows_of(records, self.payloads)
+        self.unusable += len(records) - len(good)
+        nobody = np.zeros(len(rows), "u4")  # proxies know no identities
+        for side, port in (("source", "sport"), ("destination", "dport")):
+            numbers = self._party_names.of(rows[side], nobody)
+            rows[f"{side}_party"] = numbers
+            self._see(numbers, rows)
+            rows[f"{side}_service"] = self._service_names.of_frontends(
+                rows[side], rows[port], rows["proto"]
+            )
+        self._connections.name(rows)
+        origins = [requests.origins_of(record.origins) for record in good]
+        rows["rules"] = [self.origins.number(origin) for origin in origins]
+        self.store.append(rows)
+        self._collect()
+        return rows
+
+    def lost_requests(self, count: int, since: int, now: int) -> Rows:
+        """Store that proxies lost some records between two times (ns)."""
+        rows = np.zeros(1, STORED)
+        rows["time"], rows["until"], rows["tx_packets"] = now, since, count
+        rows["type"], rows["subtype"] = LOST, LostSource.PROXIES
+        self.store.append(rows)
         return rows
 
     def lost(self, by_cpu: dict[int, int], since: int, now: int) -> Rows:

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cilium_hubble.flows.record import LOST, STORED
 from cilium_hubble.kernel.dtypes import Rows
@@ -74,6 +75,16 @@ class Store:
         if high <= self._slots:
             return self._rows[low:high].copy()
         return np.concatenate([self._rows[low:], self._rows[: high - self._slots]])
+
+    def gather(self, sequences: NDArray[np.int64]) -> Rows:
+        """Return copies of these rows, in this order; all of them must be held."""
+        found: Rows = self._rows[sequences % self._slots]
+        return found
+
+    def times(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Return the times of rows `start` to `stop - 1`, which must be held."""
+        found: NDArray[np.int64] = self._rows["time"][np.arange(start, stop) % self._slots]
+        return found
 
     async def wait(self, sequence: int) -> None:
         """Return when row `sequence` can be read (at once if it can be)."""

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Walks the store for one query: where to begin, what passes, what a slow follower has missed.
 
-Rows are read in stretches; between two the event loop turns, so that ingest goes on. The rows of
-one stretch are used up before the caller gives the loop back.
+What there is at the start is walked in order of time, what comes later as it comes: proxies'
+records come later than they were made. Rows are read in stretches; between two the event loop
+turns, so that ingest goes on. The rows of one stretch are used up before the caller gives the loop
+back.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from cilium_hubble.flows.chunk import Chunk
 from cilium_hubble.flows.record import LOST, STORED, LostSource
 from cilium_hubble.flows.store import Store
 from cilium_hubble.observer.query import Query
+from cilium_hubble.observer.view import View
 
 STRETCH = 256
 LOST_SECONDS = 1.0  # a slow follower hears of what it missed once a second
@@ -48,11 +51,35 @@ class Reader:
     async def chunks(self) -> AsyncGenerator[Chunk, None]:
         """Yield stretches of the rows that pass, oldest first, lost ones among them."""
         store, query = self._store, self._query
-        end = store.next_sequence
-        position, left = self._start(), query.number
+        view = View(store, store.first_shown, store.next_sequence)
+        position, left = self._start(view), query.number
+        while position < len(view):
+            stop = min(position + STRETCH, len(view))
+            chunk, missed = view.chunk(position, stop)
+            position = stop
+            self._miss(missed)
+            self._passed(chunk, caught_up=view.end == store.next_sequence and stop == len(view))
+            chunk, over = self._cut(chunk)
+            passed = chunk.where(query.check(chunk))
+            if query.number and not query.follow:
+                passed, left = _take(passed, left)
+            if (lost := self._lost_chunk()) is not None:
+                yield lost
+            if len(passed):
+                yield passed
+            if over or (query.number and not query.follow and not left):
+                return
+            await asyncio.sleep(0)
+        if query.follow:
+            async for chunk in self._following(view.end):
+                yield chunk
+
+    async def _following(self, position: int) -> AsyncGenerator[Chunk, None]:
+        """Yield what comes from row `position` on, for ever."""
+        store, query = self._store, self._query
         told = time.monotonic()
-        while query.follow or position < end:
-            if query.follow and self._quiet is not None:
+        while True:
+            if self._quiet is not None:
                 await store.wait_until(position, told + self._quiet - time.monotonic())
                 if position == store.next_sequence:
                     self.complete_to, told = self._clock(), time.monotonic()
@@ -62,21 +89,18 @@ class Reader:
             if position < store.oldest:
                 self._miss(store.oldest - position)
                 position = store.oldest
-            stop = min(position + STRETCH, store.next_sequence if query.follow else end)
-            chunk = Chunk.of(store.read(position, stop), position)
+            stop = min(position + STRETCH, store.next_sequence)
+            chunk = Chunk.of(store.read(position, stop), position).in_order()
             position = stop
             self._passed(chunk, caught_up=position == store.next_sequence)
             chunk, over = self._cut(chunk)
             passed = chunk.where(query.check(chunk))
-            if query.number and not query.follow:
-                passed, left = _take(passed, left)
-            lost = self._lost_chunk()
-            if lost is not None:
+            if (lost := self._lost_chunk()) is not None:
                 yield lost
             if len(passed) or self._tell_quiet(told):
                 told = time.monotonic()
                 yield passed
-            if over or (query.number and not query.follow and not left):
+            if over:
                 return
             await asyncio.sleep(0)
 
@@ -90,21 +114,20 @@ class Reader:
         quiet = self._quiet
         return quiet is not None and self._query.follow and time.monotonic() - told >= quiet
 
-    def _start(self) -> int:
-        store, query = self._store, self._query
+    def _start(self, view: View) -> int:
+        query = self._query
         if query.since is not None or query.first:
-            return store.first_shown
+            return 0
         if query.follow and not query.number:
-            return store.next_sequence
-        return self._last(query.number) if query.number else store.first_shown
+            return len(view)
+        return self._last(view, query.number) if query.number else 0
 
-    def _last(self, number: int) -> int:
+    def _last(self, view: View, number: int) -> int:
         """Return where the last `number` flows that pass begin."""
-        store, found = self._store, 0
-        position = store.next_sequence
-        while position > store.first_shown:
-            start = max(position - STRETCH, store.first_shown)
-            chunk = Chunk.of(store.read(start, position), start)
+        found, position = 0, len(view)
+        while position > 0:
+            start = max(position - STRETCH, 0)
+            chunk, _ = view.chunk(start, position)
             mask = self._query.check(chunk) & (chunk.rows["type"] != LOST)
             if self._query.until is not None:
                 mask &= chunk.rows["time"] <= self._query.until
@@ -113,7 +136,7 @@ class Reader:
                 return start + int(places[len(places) - (number - found)])
             found += len(places)
             position = start
-        return store.first_shown
+        return 0
 
     def _cut(self, chunk: Chunk) -> tuple[Chunk, bool]:
         """Leave out what is before `since`; stop at the first row after `until`."""
@@ -128,6 +151,8 @@ class Reader:
         return chunk, over
 
     def _miss(self, count: int) -> None:
+        if not count:
+            return
         self._since = self._since or time.time_ns()
         self._untold += count
         self.missed += count
