@@ -162,6 +162,7 @@ def _names(ingest: Ingest, node: Node) -> Names:
         lambda _i: "",
         lambda: node,
         ingest.payloads,
+        ingest.fqdns,
     )
 
 

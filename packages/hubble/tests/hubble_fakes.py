@@ -104,6 +104,7 @@ class Node1:
             lambda index: f"eth{index}" if index else "",
             lambda: self.directory.node,
             self.ingest.payloads,
+            self.ingest.fqdns,
         )
 
     def add(self, *rows: dict[str, Any]) -> np.ndarray:

@@ -62,6 +62,7 @@ class Daemon:
             link,
             lambda: self.directory.node,
             self.ingest.payloads,
+            self.ingest.fqdns,
         )
         self.observer = Observer(self.ingest, self.names, lambda: self.source.read_to)
         self.monitor = Monitor(link, lambda: self.source.capacity)

@@ -229,6 +229,24 @@ async def test_filters(served: Served, item: FlowFilter, expected: list[str]) ->
     assert len(kept) == 4 - len(expected)
 
 
+async def test_names_of_addresses_come_from_answers(served: Served) -> None:
+    served.node.add(trace(destination="192.0.2.7", destination_identity=2, time=TIME))
+    answer = dns(flow_pb2.RESPONSE, ips=["192.0.2.7"], ttl=30)
+    await served.send(record(l7=answer, time_ns=TIME + 1, destination="10.0.1.20"))
+    served.node.add(
+        trace(destination="192.0.2.7", destination_identity=2, time=TIME + 2),
+        trace(source="192.0.2.7", source_identity=2, time=TIME + 3),
+    )
+    both = [FlowFilter(destination_fqdn=["example.*"]), FlowFilter(source_fqdn=["Example.org."])]
+    got = [one.flow for one in await served.get(whitelist=both)]
+    assert [list(flow.destination_names) for flow in got] == [["example.org"], []]
+    assert list(got[1].source_names) == ["example.org"]
+    assert "example.org:5432 (world)" in (await served.lines(whitelist=both[:1]))[0]
+    late = TIME + (30 + 3601) * 10**9
+    served.node.add(trace(destination="192.0.2.7", destination_identity=2, time=late))
+    assert not (await served.get())[-1].flow.destination_names
+
+
 async def test_lost_batches_are_told(served: Served) -> None:
     await served.send(record(l7=http(), time_ns=time.time_ns()), lost=12)
     lost, flow = await served.get()

@@ -124,9 +124,9 @@ async def test_follow_ends_by_a_signal(hubble: Any) -> None:
 
 
 async def test_what_the_server_refuses_is_told(hubble: Any) -> None:
-    code, out, err = await hubble("observe", "--fqdn", "example.org")
+    code, out, err = await hubble("observe", "--snat-ip", "1.1.1.1")
     assert (code, out) == (1, "")
-    assert "_fqdn: is not supported: DNS names of addresses are not recorded yet" in err
+    assert "source_ip_xlated: is not supported: translated source addresses" in err
 
 
 async def test_flags_that_are_wrong_are_told(hubble: Any) -> None:

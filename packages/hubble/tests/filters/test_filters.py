@@ -236,7 +236,7 @@ def test_lost_events_always_pass_and_nothing_else_by_accident() -> None:
         (FlowFilter(http_status_code=["6"]), "whitelist[0].http_status_code[0]", "404 or 5+"),
         (FlowFilter(http_path=["("]), "whitelist[0].http_path[0]", "is no pattern"),
         (FlowFilter(http_header=[HTTPHeader()]), "whitelist[0].http_header[0].key", "is empty"),
-        (FlowFilter(source_fqdn=["a.b"]), "whitelist[0].source_fqdn", "DNS names"),
+        (FlowFilter(source_fqdn=["a b"]), "whitelist[0].source_fqdn[0]", "is not a name"),
         (FlowFilter(source_ip_xlated=["1.1.1.1"]), "whitelist[0].source_ip_xlated", "translated"),
         (
             FlowFilter(experimental=FlowFilter.Experimental(cel_expression=["true"])),
@@ -285,8 +285,8 @@ def test_what_cannot_be_honoured_is_named(item: FlowFilter, path: str, reason: s
 
 
 def test_paths_say_which_list_and_filter() -> None:
-    with pytest.raises(FieldError, match=r"blacklist\[1\].source_fqdn"):
-        compile_lists([], [FlowFilter(), FlowFilter(source_fqdn=["x"])], Node1().names)
+    with pytest.raises(FieldError, match=r"blacklist\[1\].ip_trace_id"):
+        compile_lists([], [FlowFilter(), FlowFilter(ip_trace_id=[1])], Node1().names)
 
 
 def test_every_field_of_the_api_is_either_supported_or_refused_by_name() -> None:

@@ -27,8 +27,6 @@ from cilium_hubble.state.model import Party
 Field = Callable[[Any, str, Names], Check]
 
 _NOT_RECORDED = {
-    "source_fqdn": "DNS names of addresses",
-    "destination_fqdn": "DNS names of addresses",
     "source_ip_xlated": "translated source addresses",
     "ip_trace_id": "IP trace ids",
     "experimental": "what CEL expressions could be asked about",
@@ -126,6 +124,14 @@ def _services(side: str) -> Field:
     return field
 
 
+def _fqdns(side: str) -> Field:
+    def field(values: Sequence[str], path: str, names: Names) -> Check:
+        test = patterns(values, path)
+        return interned(f"{side}_names", names.fqdns, lambda held: any(map(test, held)))
+
+    return field
+
+
 def _addresses(side: str) -> Field:
     return lambda values, path, _names: in_networks(side, values, path)
 
@@ -167,6 +173,8 @@ _FIELDS: dict[str, Field] = {
     "destination_cluster_name": _of_party("destination", _clusters),
     "source_service": _services("source"),
     "destination_service": _services("destination"),
+    "source_fqdn": _fqdns("source"),
+    "destination_fqdn": _fqdns("destination"),
     "node_name": _nodes,
     "node_labels": _node_labels,
     "verdict": lambda values, _path, _names: column_in("verdict", values),

@@ -79,6 +79,8 @@ class FlowBuilder:
             flow.source_service.CopyFrom(_service(names.services[row["source_service"]]))
         if row["destination_service"]:
             flow.destination_service.CopyFrom(_service(names.services[row["destination_service"]]))
+        flow.source_names.extend(names.fqdns[row["source_names"]])
+        flow.destination_names.extend(names.fqdns[row["destination_names"]])
         if row["reply"] != Reply.UNKNOWN:
             flow.is_reply.CopyFrom(BoolValue(value=row["reply"] == Reply.YES))
             flow.reply = row["reply"] == Reply.YES

@@ -28,6 +28,7 @@ class Names(NamedTuple):
     link: Callable[[int], str]
     node: Callable[[], Node]
     payloads: Payloads
+    fqdns: Interned[tuple[str, ...]]
 
 
 class Chunk(NamedTuple):

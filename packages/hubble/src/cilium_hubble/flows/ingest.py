@@ -18,6 +18,7 @@ from cilium_core.proto.access_pb2 import Record
 from cilium_hubble.flows import requests
 from cilium_hubble.flows.clock import boot_to_wall
 from cilium_hubble.flows.connections import Connections
+from cilium_hubble.flows.fqdns import Fqdns
 from cilium_hubble.flows.interned import Interned
 from cilium_hubble.flows.naming import Attributions, Parties, Services
 from cilium_hubble.flows.payloads import Payloads
@@ -51,11 +52,13 @@ class Ingest:
         self.parties: Interned[Party] = Interned(Party())
         self.services: Interned[ServiceName] = Interned(ServiceName("", ""))
         self.origins: Interned[tuple[Origin, ...]] = Interned(())
+        self.fqdns: Interned[tuple[str, ...]] = Interned(())
         self.namespaces: dict[tuple[str, str], int] = {}  # (cluster, namespace) to last seen, ns
         self.payloads = Payloads()
         self.unknown = 0
         self.unusable = 0  # proxies' records that made no sense
         self._connections = Connections(self.services)
+        self._fqdns = Fqdns(self.fqdns)
         self._clock = clock
         self._party_names = Parties(directory, self.parties)
         self._service_names = Services(directory, self.services)
@@ -77,6 +80,7 @@ class Ingest:
         rows["direction"] = _directions(events, rows["reply"])
         self._name(rows, events)
         self._connections.learn(rows)
+        self._name_by_dns(rows)
         self.store.append(rows)
         self._collect()
         return rows
@@ -94,6 +98,9 @@ class Ingest:
                 rows[side], rows[port], rows["proto"]
             )
         self._connections.name(rows)
+        for record in good:
+            self._fqdns.learn(record.l7, record.time_ns)
+        self._name_by_dns(rows)
         origins = [requests.origins_of(record.origins) for record in good]
         rows["rules"] = [self.origins.number(origin) for origin in origins]
         self.store.append(rows)
@@ -140,6 +147,11 @@ class Ingest:
         )
         rows["rules"][judged] = self._attributions.of(events[judged])
 
+    def _name_by_dns(self, rows: Rows) -> None:
+        now = int(rows["time"][-1]) if len(rows) else 0
+        for side in ("source", "destination"):
+            rows[f"{side}_names"] = self._fqdns.of(rows[side], now)
+
     def _see(self, numbers: NDArray[np.uint32], rows: Rows) -> None:
         if not len(rows):
             return
@@ -157,6 +169,7 @@ class Ingest:
         self.parties.keep_only(used("source_party", "destination_party"))
         self.services.keep_only(used("source_service", "destination_service"))
         self.origins.keep_only(used("rules"))
+        self.fqdns.keep_only(used("source_names", "destination_names"))
         for names in (self._party_names, self._service_names, self._attributions):
             names.forget()
         self._collect_at = 2 * (len(self.parties) + len(self.origins)) + _COLLECT_ABOVE

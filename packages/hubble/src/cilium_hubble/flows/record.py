@@ -67,6 +67,8 @@ STORED = np.dtype(
         ("destination_party", "u4"),
         ("source_service", "u4"),
         ("destination_service", "u4"),
+        ("source_names", "u4"),
+        ("destination_names", "u4"),
         ("rules", "u4"),
         ("revision", "u4"),
         ("ifindex", "u4"),
