@@ -24,6 +24,7 @@ from cilium_hubble.relay.sorter import Piece, Sorter
 from cilium_hubble.relay.status import Statuses
 
 FINITE = 10  # who asks for the past would rather wait longer for a busy node than get it late
+GATHER_SECONDS = 0.005  # many nodes with a flow each are one round of sorting
 RETRY_SECONDS = 0.5  # after a node's stream broke while the node answers
 
 
@@ -78,7 +79,7 @@ class Merge:
             if len(piece):
                 self._give_room()
                 yield piece
-                await asyncio.sleep(0)
+                await asyncio.sleep(GATHER_SECONDS if self._request.follow else 0)
                 continue
             self._refused()
             if watching is None and self.sorter.empty and self._done():
