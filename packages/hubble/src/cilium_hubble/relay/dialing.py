@@ -33,6 +33,8 @@ class Dialer:
     def __init__(self, files: CertificateFiles | None) -> None:
         """Nothing is read yet."""
         self._files = files
+        self._stamp: tuple[tuple[int, int, int], ...] = ()
+        self._material: Material | None = None
 
     @property
     def encrypted(self) -> bool:
@@ -46,7 +48,7 @@ class Dialer:
         """
         if self._files is None or address.startswith("unix:"):
             return Connection(grpc.aio.insecure_channel(address, options=_OPTIONS), None)
-        material = self._files.read()
+        material = self._read(self._files)
         if material is None:
             raise FileNotFoundError(f"no client certificate in {self._files.certificate.parent}")
         options = [*_OPTIONS, ("grpc.ssl_target_name_override", server_name)]
@@ -57,5 +59,16 @@ class Dialer:
         """Tell whether there are other certificates now than when a connection was made."""
         if self._files is None or connection.material is None:
             return False
-        now = self._files.read()
+        now = self._read(self._files)
         return now is not None and now != connection.material
+
+    def _read(self, files: CertificateFiles) -> Material | None:
+        """Return what the files hold, read only when they have changed: each node asks often."""
+        try:
+            found = [path.stat() for path in files]
+        except OSError:
+            return None
+        stamp = tuple((one.st_mtime_ns, one.st_ino, one.st_size) for one in found)
+        if stamp != self._stamp or self._material is None:
+            self._material, self._stamp = files.read(), stamp
+        return self._material

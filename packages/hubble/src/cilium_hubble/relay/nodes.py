@@ -25,6 +25,7 @@ log = structlog.get_logger(__name__)
 
 CHECK_SECONDS = 2.0
 CHECK_TIMEOUT_SECONDS = 2.0
+CHECKS_A_SECOND = 100  # of all nodes: many nodes are each asked less often
 SERVICE = "observer.Observer"
 
 
@@ -36,9 +37,15 @@ class RelayNode:
     """One node and its connection."""
 
     def __init__(
-        self, name: str, address: str, server_name: str, dial: Dialer, changed: Callable[[], None]
+        self,
+        name: str,
+        address: str,
+        server_name: str,
+        dial: Dialer,
+        changed: Callable[[], None],
+        pause: Callable[[], float],
     ) -> None:
-        """Nothing is dialled before `watch`."""
+        """Nothing is dialled before `watch`, which checks after each `pause` (s)."""
         self.name = name
         self.address = address
         self.server_name = server_name
@@ -47,6 +54,7 @@ class RelayNode:
         self._late = 0  # checks in a row that were not answered in time
         self._dial = dial
         self._changed = changed
+        self._pause = pause
         self._connection: Connection | None = None
         self._reading: set[asyncio.Task[None]] = set()
 
@@ -68,7 +76,7 @@ class RelayNode:
             while True:
                 await self._renew()
                 await self._check()
-                await asyncio.sleep(CHECK_SECONDS)
+                await asyncio.sleep(self._pause())
         finally:
             await self._close()
 
@@ -184,7 +192,7 @@ class Pool:
             return
         if known is not None:
             self._watching.pop(name).cancel()
-        node = RelayNode(name, address, server_name, self._dial, self._note)
+        node = RelayNode(name, address, server_name, self._dial, self._note, self._pause)
         self.nodes[name] = node
         self._watching[name] = self._tasks.create_task(node.watch(), name=f"node {name}")
         self._note()
@@ -207,6 +215,9 @@ class Pool:
         """Return when a member or a state has changed since this version."""
         while self.version == version:
             await self._changed.wait()
+
+    def _pause(self) -> float:
+        return max(CHECK_SECONDS, len(self.nodes) / CHECKS_A_SECOND)
 
     def _note(self) -> None:
         self.version += 1
