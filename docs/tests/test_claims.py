@@ -143,11 +143,15 @@ def test_files_and_folders_of_the_repository_exist(guide: Path) -> None:
             assert list(ROOT.glob(path.rstrip("/"))), path
 
 
+def _sockets() -> tuple[Path, ...]:
+    return HUBBLE.socket, HUBBLE.monitor_socket, HUBBLE.node_state_socket, HUBBLE.access_socket
+
+
 @guides
 def test_files_on_a_node_have_these_names(guide: Path) -> None:
     names = {
         dbg_client.DEFAULT_SOCKET.name,
-        *(path.name for path in (HUBBLE.socket, HUBBLE.monitor_socket, HUBBLE.node_state_socket)),
+        *(path.name for path in _sockets()),
         cni_server.SOCKET_NAME,
         cni_server.QUEUE_NAME,
         cni_files.CONF_NAME,

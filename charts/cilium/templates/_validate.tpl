@@ -94,6 +94,9 @@
 {{- if and (not $v.ipv4.enabled) (ne $ipv6 "true") -}}
   {{- fail "ipv4.enabled: false needs ipv6.enabled: true; pods would have no address" -}}
 {{- end -}}
+{{- if and $v.hubble.relay.tls.server.enabled (not $v.hubble.tls.enabled) -}}
+  {{- fail "hubble.relay.tls.server.enabled: true needs hubble.tls.enabled: true" -}}
+{{- end -}}
 {{- $pools := $v.ipam.operator -}}
 {{- if $v.ipv4.enabled -}}
   {{- if not $pools.clusterPoolIPv4PodCIDRList -}}{{- fail "ipam.operator.clusterPoolIPv4PodCIDRList: needs at least one CIDR while ipv4.enabled is true" -}}{{- end -}}

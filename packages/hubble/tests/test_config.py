@@ -10,7 +10,9 @@ import pytest
 from cilium_core.errors import ConfigError
 from cilium_hubble.config import Settings, load
 from cilium_hubble.main import main
+from cilium_hubble.tls import CertificateFiles
 
+TLS = Path("/var/lib/cilium/tls/hubble")
 NODE = {"K8S_NODE_NAME": "worker"}
 
 
@@ -29,6 +31,8 @@ def test_files_then_the_environment_then_flags(tmp_path: Path) -> None:
         "cluster-name": "c1",
         "state-dir": "/run/c",
         "bpf-root": "/bpf",
+        "hubble-listen-address": ":4244",
+        "hubble-tls-key-file": "/tls/k",
         "debug": "true",
         "tunnel-protocol": "vxlan",
         "..data": "x",
@@ -42,6 +46,8 @@ def test_files_then_the_environment_then_flags(tmp_path: Path) -> None:
         socket=Path("/run/h.sock"),
         capacity=8191,
         metrics_address=("127.0.0.1", 1234),
+        listen_address=("", 4244),
+        certificates=CertificateFiles(TLS / "server.crt", Path("/tls/k"), TLS / "client-ca.crt"),
         debug=True,
     )
     environment = {**NODE, "CILIUM_HUBBLE_EVENT_BUFFER_CAPACITY": "16383"}
@@ -69,6 +75,10 @@ def test_bad_values(tmp_path: Path, values: dict[str, str], key: None, words: st
         load(tmp_path, NODE, values)
     assert caught.value.field == (key or next(iter(values)))
     assert words in caught.value.reason
+
+
+def test_in_the_clear(tmp_path: Path) -> None:
+    assert load(tmp_path, NODE, {"hubble-disable-tls": "true"}).certificates is None
 
 
 def test_what_must_be_there(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ DEFAULT_DIRECTORY = Path("/etc/cilium/config")
 # Read elsewhere than here: by the k8s client, by the operator, or by scripts of the pod.
 _NOT_OURS = (
     "hubble-",
+    "certificates-",
     "k8s-",
     "cluster-pool-",
     "operator-",

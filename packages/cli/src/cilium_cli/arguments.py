@@ -24,6 +24,11 @@ _STATUS_EXAMPLES = """examples:
 The line Hubble is about hubble-relay, as in upstream's command: "disabled" means that there is no
 relay. What hubble in the agents' pods has to say is among Cilium's errors and warnings.
 """
+_HUBBLE_EXAMPLES = """examples:
+  cilium hubble port-forward &
+  hubble status
+  hubble observe --follow
+"""
 _INSTALL_EXAMPLES = """examples:
   cilium install -f values.yaml --wait
   cilium install --set cluster.name=lab --set operator.replicas=1
@@ -228,10 +233,30 @@ def build() -> Parser:
         [cluster],
     )
     version.add_argument("--client", action="store_true", help="ask no cluster")
+    _hubble_flags(
+        command("hubble", "Reach Hubble from where you are.", _HUBBLE_EXAMPLES, []), cluster
+    )
     policy.add(
         command("policy", "Check network policies, with or without a cluster.", policy.EXAMPLES, [])
     )
     return parser
+
+
+def _hubble_flags(parser: argparse.ArgumentParser, cluster: Parser) -> None:
+    commands = parser.add_subparsers(
+        dest="hubble", metavar="<command>", title="commands", required=True, parser_class=Parser
+    )
+    text = "Lead a port of this machine to Hubble Relay, until interrupted."
+    forward = commands.add_parser("port-forward", help=text, description=text, parents=[cluster])
+    forward.set_defaults(command="hubble port-forward")
+    forward.add_argument(
+        "--port-forward",
+        dest="port",
+        type=_positive,
+        default=4245,
+        metavar="PORT",
+        help="port of this machine (default 4245, which hubble asks)",
+    )
 
 
 def _status_flags(parser: argparse.ArgumentParser) -> None:

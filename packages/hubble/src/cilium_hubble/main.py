@@ -24,17 +24,23 @@ from cilium_hubble.errors import RingBusy
 log = structlog.get_logger(__name__)
 
 USAGE = """usage: cilium-hubble [--config-dir DIR] [--KEY VALUE ...]
+       cilium-hubble relay [--help]
 
 Reads the kernel's events and serves flows. Settings come from one file per key in DIR (default
 /etc/cilium/config), from CILIUM_KEY variables and from flags; the later wins. Keys:
-hubble-socket-path, hubble-event-buffer-capacity, hubble-metrics-server, cluster-name, state-dir,
-bpf-root, debug.
+hubble-socket-path, hubble-event-buffer-capacity, hubble-metrics-server, hubble-listen-address,
+hubble-disable-tls, hubble-tls-cert-file, hubble-tls-key-file, hubble-tls-client-ca-files,
+cluster-name, state-dir, bpf-root, debug.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the daemon and exit: 0 after SIGTERM or SIGINT, 1 for a crash, 2 for bad settings."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["relay"]:
+        from cilium_hubble.relay.main import main as relay
+
+        sys.exit(relay(words[1:]))
     if "--help" in words or "-h" in words:
         print(USAGE, end="")
         return

@@ -52,6 +52,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     retry_period: float = 2.0
     prometheus_address: tuple[str, int] | None = ("0.0.0.0", 9963)
     health_address: tuple[str, int] = ("127.0.0.1", 9234)
+    cluster_name: str = "default"
+    keep_certificates: bool = False
+    certificate_days: int = 365
+    relay_server_certificate: bool = False
     debug: bool = False
 
 
@@ -119,6 +123,10 @@ def parse(values: Mapping[str, str]) -> Settings:
         retry_period=retry,
         prometheus_address=_metrics_address(source),
         health_address=source.address("operator-api-serve-addr", "127.0.0.1:9234"),
+        cluster_name=source.text("cluster-name", "default"),
+        keep_certificates=source.boolean("certificates-hubble", False),
+        certificate_days=_days(source),
+        relay_server_certificate=source.boolean("certificates-relay-server", False),
         debug=source.boolean("debug", False),
     )
 
@@ -133,6 +141,13 @@ def _require(source: _Source, key: str, accepted: tuple[str, ...], default: str)
     value = source.text(key, default)
     if value not in accepted:
         raise ConfigError(key, f"{value!r} is not supported; use {' or '.join(accepted)}")
+
+
+def _days(source: _Source) -> int:
+    days = source.integer("certificates-validity-days", 365)
+    if not 2 <= days <= 825:
+        raise ConfigError("certificates-validity-days", f"{days} is not from 2 to 825")
+    return days
 
 
 def _metrics_address(source: _Source) -> tuple[str, int] | None:

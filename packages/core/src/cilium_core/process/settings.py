@@ -72,10 +72,16 @@ class Source:
             raise ConfigError(key, f"{raw!r} is neither true nor false")
         return raw == "true"
 
-    def address(self, key: str, default: str) -> tuple[str, int]:
-        """Read `host:port`; no host is all of them."""
+    def optional_address(
+        self, key: str, default: str, every_host: str = "0.0.0.0"
+    ) -> tuple[str, int] | None:
+        """Read an address as below, or None from an empty text."""
+        return self.address(key, default, every_host) if self.text(key, default) else None
+
+    def address(self, key: str, default: str, every_host: str = "0.0.0.0") -> tuple[str, int]:
+        """Read `host:port`; no host is all of them, which `every_host` says."""
         raw = self.text(key, default)
         host, separator, port = raw.rpartition(":")
         if not separator or not port.isdecimal() or not 0 < int(port) < 65536:
             raise ConfigError(key, f"{raw!r} is not host:port")
-        return host.strip("[]") or "0.0.0.0", int(port)
+        return host.strip("[]") or every_host, int(port)
