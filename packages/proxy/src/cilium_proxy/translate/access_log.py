@@ -9,6 +9,7 @@ end.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from envoy.config.accesslog.v3 import accesslog_pb2
@@ -38,7 +39,7 @@ def http(more: tuple[str, ...] = ()) -> list[accesslog_pb2.AccessLog]:
     """Return the access log of HTTP listeners; `more` are names of headers to log as well."""
     names = sorted({*HEADERS, *(name.lower() for name in more)})
     config = als_pb2.HttpGrpcAccessLogConfig(
-        common_config=_common("http"),
+        common_config=_common("http", {naming.METHOD_TAG: "%REQ(:METHOD)%"}),
         additional_request_headers_to_log=[name for name in names if name not in _OWN],
         additional_response_headers_to_log=names,
     )
@@ -54,12 +55,14 @@ def http(more: tuple[str, ...] = ()) -> list[accesslog_pb2.AccessLog]:
 
 def tcp() -> list[accesslog_pb2.AccessLog]:
     """Return the access log of connections that are passed on unread: one entry for each."""
-    config = als_pb2.TcpGrpcAccessLogConfig(common_config=_common("tcp"))
+    config = als_pb2.TcpGrpcAccessLogConfig(
+        common_config=_common("tcp", {naming.SNI_TAG: "%REQUESTED_SERVER_NAME%"})
+    )
     return [accesslog_pb2.AccessLog(**extension("envoy.access_loggers.tcp_grpc", config))]
 
 
-def _common(name: str) -> als_pb2.CommonGrpcAccessLogConfig:
-    tags = {naming.CHAIN_TAG: "%FILTER_CHAIN_NAME%", naming.SNI_TAG: "%REQUESTED_SERVER_NAME%"}
+def _common(name: str, tags: Mapping[str, str]) -> als_pb2.CommonGrpcAccessLogConfig:
+    tags = {naming.CHAIN_TAG: "%FILTER_CHAIN_NAME%", **tags}
     return als_pb2.CommonGrpcAccessLogConfig(
         log_name=name,
         transport_api_version="V3",

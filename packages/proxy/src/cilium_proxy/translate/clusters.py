@@ -73,8 +73,6 @@ def unix_socket(name: str, path: str, http2: bool = True) -> cluster_pb2.Cluster
         load_assignment={"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
     )
     if http2:
-        options = upstreams.HttpProtocolOptions(
-            explicit_http_config={"http2_protocol_options": {}}
-        )
+        options = upstreams.HttpProtocolOptions(explicit_http_config={"http2_protocol_options": {}})
         made.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(packed(options))
     return made

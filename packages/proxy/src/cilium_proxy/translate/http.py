@@ -32,7 +32,9 @@ _UPGRADES = ("websocket", "spdy/3.1")
 def chain(rule_set: pb.RuleSet, headers: tuple[str, ...] = ()) -> components.FilterChain:
     """Return the chain that reads requests; `headers` are to be logged beside the usual ones."""
     name = naming.chain(rule_set.port)
-    manager = extension("envoy.filters.network.http_connection_manager", _manager(rule_set, headers))
+    manager = extension(
+        "envoy.filters.network.http_connection_manager", _manager(rule_set, headers)
+    )
     return components.FilterChain(name=name, filters=[components.Filter(**manager)])
 
 
@@ -71,9 +73,7 @@ def _manager(rule_set: pb.RuleSet, headers: tuple[str, ...]) -> hcm.HttpConnecti
 
 def http1() -> protocol_pb2.Http1ProtocolOptions:
     """Return how HTTP/1 is spoken, on both sides. Both lengths at once stay refused."""
-    return protocol_pb2.Http1ProtocolOptions(
-        accept_http_10=True, enable_trailers=True
-    )
+    return protocol_pb2.Http1ProtocolOptions(accept_http_10=True, enable_trailers=True)
 
 
 def _routes(port: int) -> hcm.Rds:

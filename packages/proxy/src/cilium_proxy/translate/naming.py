@@ -23,6 +23,7 @@ DENIED = "denied"
 REFUSED = "refused"  # the chain for server names that no rule allows
 CHAIN_TAG = "chain"
 SNI_TAG = "sni"
+METHOD_TAG = "method"
 
 
 def resource(port: int) -> str:

@@ -50,7 +50,9 @@ def matches(source: Input, wanted: Expression) -> Predicate:
     if wanted.prefix:
         values.append(string_pb2.StringMatcher(prefix=wanted.prefix))
     if wanted.regex:
-        values.append(string_pb2.StringMatcher(safe_regex={"google_re2": {}, "regex": wanted.regex}))
+        values.append(
+            string_pb2.StringMatcher(safe_regex={"google_re2": {}, "regex": wanted.regex})
+        )
     single = [
         Predicate(single_predicate=_LIST.Predicate.SinglePredicate(input=source, value_match=value))
         for value in values
@@ -91,6 +93,4 @@ def first_of(entries: Sequence[tuple[Predicate, OnMatch]], otherwise: OnMatch | 
 def lookup(source: Input, entries: Mapping[str, OnMatch], otherwise: OnMatch | None) -> Matcher:
     """Return a map from whole texts; its cost does not grow with its size."""
     table = _TREE.MatchMap(map=entries)
-    return Matcher(
-        matcher_tree=_TREE(input=source, exact_match_map=table), on_no_match=otherwise
-    )
+    return Matcher(matcher_tree=_TREE(input=source, exact_match_map=table), on_no_match=otherwise)
