@@ -45,6 +45,9 @@ def _rules() -> str:
         match = f'    iifname "client" tcp dport {8000 + n}'
         lines.append(f"{match} meta nfproto ipv4 tproxy ip to 127.0.0.1:{10000 + n} {mark} accept")
         lines.append(f"{match} meta nfproto ipv6 tproxy ip6 to [::1]:{10000 + n} {mark} accept")
+    # Without a listener tproxy does nothing, and nothing may pass by the proxy.
+    last = f'    iifname "client" tcp dport {8000 + PORTS[0]}-{8000 + PORTS[-1]}'
+    lines.append(f"{last} reject with tcp reset")
     return "\n".join(lines)
 
 

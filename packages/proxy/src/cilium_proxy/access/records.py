@@ -129,7 +129,7 @@ def _verdict(entry: log.HTTPAccessLogEntry) -> flow_pb2.Verdict:
 
 
 def _chain(common: log.AccessLogCommon) -> str:
-    return common.custom_tags.get(naming.CHAIN_TAG, "")
+    return str(common.custom_tags.get(naming.CHAIN_TAG, ""))
 
 
 def _request_headers(request: log.HTTPRequestProperties) -> Mapping[str, str]:
