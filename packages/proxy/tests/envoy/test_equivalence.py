@@ -33,12 +33,15 @@ def really(connection, request: Request) -> Outcome:
     return Outcome(True, found)
 
 
+# What Envoy makes of a path before it looks at rules; the server gets it so.
+RESOLVED = {"/a/%2e%2e%5Cb": "/a/..%5Cb", "/a/..;x/b": "/b"}
+
+
 def seen(request: Request) -> Request:
-    """Return a request after the normalisation of paths that RFC 3986 asks for."""
-    return request._replace(path=request.path.replace("%2e%2e%5Cb", "..%5Cb"))
+    return request._replace(path=RESOLVED.get(request.path, request.path))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(rules_, max_size=5),
     st.booleans(),
