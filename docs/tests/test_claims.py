@@ -28,6 +28,7 @@ from cilium_core.layouts import datapath, events, policy
 from cilium_core.layouts.spec import MapSpec
 from cilium_hubble.config import Settings as HubbleSettings
 from cilium_operator.metrics import Metrics
+from cilium_proxy.config import Settings as ProxySettings
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDES = sorted(
@@ -39,6 +40,7 @@ GUIDES = sorted(
     ]
 )
 HUBBLE = HubbleSettings(node_name="node1")
+PROXY = ProxySettings(node_name="node1")
 PACKAGES = {path.name for path in ROOT.glob("packages/*/src/*")}
 FOLDERS = ("packages", "charts", "docs", "e2e", "bench", "tools", ".ci", ".github")
 CODE = re.compile(r"```.*?```", re.DOTALL)
@@ -152,6 +154,8 @@ def test_files_on_a_node_have_these_names(guide: Path) -> None:
     names = {
         dbg_client.DEFAULT_SOCKET.name,
         *(path.name for path in _sockets()),
+        *(path.name for path in (PROXY.agent_socket, PROXY.hubble_socket, PROXY.memory)),
+        *PROXY.envoy_sockets.parts[-2:],
         cni_server.SOCKET_NAME,
         cni_server.QUEUE_NAME,
         cni_files.CONF_NAME,
