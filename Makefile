@@ -41,11 +41,11 @@ e2e: install ## end-to-end suite on the real cluster (root)
 
 .PHONY: soak
 soak: install ## property tests with many more examples, a million packets (root; minutes to hours)
-	@HYPOTHESIS_PROFILE=soak $(RUN) pytest -q packages -m "not root and not cluster"
-	@EQUIVALENCE_PACKETS=1000000 $(RUN) pytest -q packages/agent/tests/datapath/test_equivalence.py --timeout 3600
+	@HYPOTHESIS_PROFILE=soak $(RUN) pytest -q packages -m "not root and not cluster" --timeout 7200
+	@EQUIVALENCE_PACKETS=1000000 $(RUN) pytest -q -s packages/agent/tests/datapath/test_equivalence.py --timeout 3600
 
 .PHONY: bench
-bench: install ## benchmarks; BENCH=datapath|control-plane|policy-engine|hubble|dns for one (root)
+bench: install ## benchmarks; BENCH=datapath|control-plane|policy|policy-apply|policy-engine|hubble|dns for one (root)
 	@$(RUN) python -m bench $(BENCH)
 
 .PHONY: lint

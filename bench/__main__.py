@@ -10,6 +10,7 @@ SUITES = {
     "datapath": "bench.datapath",
     "control-plane": "bench.control_plane",
     "policy-engine": "bench.policy_engine",
+    "policy-apply": "bench.policy_apply",
     "policy": "bench.policy",
     "hubble": "bench.hubble",
     "dns": "bench.dns",

@@ -91,6 +91,7 @@ class Bench:
     programs: Programs
     store: MapStore
     endpoints: tuple[Endpoint, Endpoint]
+    bpf_root: Path  # what the settings of the daemons call so
 
 
 @contextmanager
@@ -125,7 +126,7 @@ def _wire(node: Namespace, others: list[Namespace], root: Path) -> Bench:
     _raw_pair(others[2], others[3])
     routed_pair(others[4], others[5], others[6])
     pods, raw, routed = (others[0], others[1]), (others[2], others[3]), (others[4], others[6])
-    return Bench(node, pods, raw, routed, programs, store, endpoints)
+    return Bench(node, pods, raw, routed, programs, store, endpoints, root.parent)
 
 
 def _pod(node: Namespace, pod: Namespace, number: int) -> Endpoint:

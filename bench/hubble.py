@@ -2,8 +2,8 @@
 """Hubble on one core: events from a ring's memory to stored flows, and from there to messages.
 
 The ring is ordinary memory laid out as the kernel's, filled between the timed parts, so that the
-figures are hubble's own: reading, naming, counting, storing, nothing lost. Run while the machine
-is quiet; no root.
+figures are hubble's own: reading, naming, counting, storing, nothing lost. What the whole daemon
+keeps up with on the kernel's own ring is `hubble_ring`'s. Run while the machine is quiet, as root.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import hubble_ring
 from bench.report import Result, publish
 from bench.statistics import mad
 from cilium_core.addresses import pack_address
@@ -153,14 +154,25 @@ def _ingest(events: Rows) -> list[Result]:
     return results
 
 
+def _names(ingest: Ingest, node: Node) -> Names:
+    return Names(
+        ingest.parties,
+        ingest.services,
+        ingest.origins,
+        FlowIds(),
+        lambda _i: "",
+        lambda: node,
+        ingest.payloads,
+        ingest.fqdns,
+    )
+
+
 def _queries(events: Rows) -> list[Result]:
     hubble = _Hubble()
     hubble.round(events, 4096)
     ingest, store = hubble.ingest, hubble.ingest.store
     node = Node("bench")
-    names = Names(
-        ingest.parties, ingest.services, ingest.origins, FlowIds(), lambda _i: "", lambda: node
-    )
+    names = _names(ingest, node)
     builder = FlowBuilder(names)
     chunk = Chunk.of(store.read(store.next_sequence - 4096, store.next_sequence), 0)
     wanted = [FlowFilter(source_pod=["shop/peer-1"], verdict=[DROPPED], destination_port=["80"])]
@@ -175,6 +187,18 @@ def _queries(events: Rows) -> list[Result]:
         _rate("flows made into messages", built_rates, None, "serialised"),
         _rate("flows filtered", filtered, None, "pod, verdict and port"),
     ]
+
+
+def responses(count: int) -> list[bytes]:
+    """Return serialised responses as a node sends them."""
+    hubble = _Hubble()
+    events = _events()[:count]
+    hubble.round(events, 4096)
+    ingest, store = hubble.ingest, hubble.ingest.store
+    node = Node("bench")
+    names = _names(ingest, node)
+    chunk = Chunk.of(store.read(0, count), 0)
+    return [one.SerializeToString() for one in FlowBuilder(names).responses(chunk)]
 
 
 def _timed(action: Any) -> float:
@@ -196,7 +220,9 @@ def run() -> None:
     results.append(
         Result("largest resident size", round(peak), "MiB", better="lower", note="this process")
     )
-    publish("hubble", results)
+    from bench import relay  # its nodes' process imports this module
+
+    publish("hubble", [*hubble_ring.measure(), *results, *relay.measure()])
 
 
 if __name__ == "__main__":

@@ -24,10 +24,11 @@ GATEWAY = "02:00:00:00:00:fe"
 WORLD = "198.51.100.1"
 
 
-class _Ring:
+class Ring:
     """The event ring's two positions, to count and throw away."""
 
     def __init__(self, fd: int) -> None:
+        """Map them; `fd` may be closed before this is."""
         self._consumer = mmap.mmap(fd, mmap.PAGESIZE, offset=0)
         self._producer = mmap.mmap(fd, mmap.PAGESIZE, prot=mmap.PROT_READ, offset=mmap.PAGESIZE)
 
@@ -39,6 +40,7 @@ class _Ring:
         return int(end - begin) // (Event.SIZE + 8)
 
     def close(self) -> None:
+        """Unmap them."""
         self._consumer.close()
         self._producer.close()
 
@@ -73,7 +75,7 @@ class _Tests:
 
     def __init__(self, bench: Bench) -> None:
         self._store = bench.store
-        self._ring = _Ring(bench.store.events.fd)
+        self._ring = Ring(bench.store.events.fd)
         self._fd = bench.programs.open("from_container")
         context = bytearray(192)
         context[40:44] = bench.endpoints[0].host_ifindex.to_bytes(4, "little")

@@ -14,7 +14,7 @@ from pathlib import Path
 from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parents[1] / "packages" / "core" / "src"
-PROTOS = ("flow", "relay", "observer", "peer", "nodestate", "proxy", "access")
+PROTOS = ("flow", "relay", "observer", "peer", "nodestate", "proxy", "access", "batches")
 
 
 def main(argv: list[str]) -> int:

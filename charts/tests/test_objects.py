@@ -13,6 +13,8 @@ import yaml
 
 from .conftest import ARTICLE, CHART, Render, Rendered, run_helm
 
+SECRETS = {"cilium-ca", "hubble-server-certs", "hubble-relay-client-certs"}
+
 
 @pytest.fixture
 def article(render: Render) -> Rendered:
@@ -54,7 +56,12 @@ def test_config_of_the_article(article: Rendered) -> None:
         "enable-policy": "default",
         "enable-hubble": "true",
         "hubble-event-buffer-capacity": "4095",
-        "features-not-available": "envoy,hubble-relay,hubble-ui,ingress-controller",
+        "hubble-listen-address": ":4244",
+        "hubble-disable-tls": "false",
+        "certificates-hubble": "true",
+        "certificates-validity-days": "365",
+        "certificates-relay-server": "false",
+        "features-not-available": "envoy,hubble-ui,ingress-controller",
     }
     assert article.get("Deployment", "cilium-operator")["spec"]["replicas"] == 1
     assert not [o for o in article.objects if o["kind"] == "PodDisruptionBudget"]
@@ -74,7 +81,7 @@ def pod_spec(found: dict[str, Any]) -> dict[str, Any]:
 def test_agent(article: Rendered) -> None:
     daemon = article.get("DaemonSet", "cilium")
     spec = pod_spec(daemon)
-    agent, _ = spec["containers"]
+    agent, hubble = spec["containers"]
     assert daemon["spec"]["updateStrategy"]["rollingUpdate"] == {"maxUnavailable": 2}
     assert spec["hostNetwork"] is True
     assert "hostPID" not in spec
@@ -88,7 +95,8 @@ def test_agent(article: Rendered) -> None:
     assert mounts["/sys/fs/bpf"]["mountPropagation"] == "Bidirectional"
     assert mounts["/var/run/netns"]["mountPropagation"] == "HostToContainer"
     assert mounts["/sys/fs/cgroup"]["mountPropagation"] == "HostToContainer"
-    assert {m["name"] for m in mounts.values()} == {v["name"] for v in spec["volumes"]}
+    used = {m["name"] for m in [*agent["volumeMounts"], *hubble["volumeMounts"]]}
+    assert used == {v["name"] for v in spec["volumes"]}
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
         get = agent[probe]["httpGet"]
         assert (get["host"], get["port"], get["path"]) == ("127.0.0.1", 9879, "/healthz")
@@ -169,7 +177,11 @@ def test_rbac_is_least_privilege(article: Rendered) -> None:
         for rule in found.get("rules", []) if found["kind"].endswith("Role") else []:
             words = [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
             assert "*" not in words
-            assert "secrets" not in rule["resources"]
+            if "secrets" in rule["resources"]:
+                assert found["metadata"]["name"] == "cilium-operator"
+                assert found["kind"] == "Role"
+                assert rule["resources"] == ["secrets"]
+                assert rule["verbs"] == ["create"] or set(rule["resourceNames"]) == SECRETS
             assert not {"escalate", "bind", "impersonate"} & set(rule["verbs"])
             if "customresourcedefinitions" in rule["resources"] and "update" in rule["verbs"]:
                 assert len(rule["resourceNames"]) == 6
@@ -251,7 +263,8 @@ def test_cleanup_sees_what_the_agent_sees(article: Rendered) -> None:
     assert init["command"] == ["cilium-dbg", "cleanup", "--all", "--force"]
     own = [m for m in agent["containers"][0]["volumeMounts"] if m["name"] != "cilium-config"]
     assert init["volumeMounts"] == own
-    assert clean["volumes"] == [v for v in agent["volumes"] if v["name"] != "cilium-config"]
+    others = ("cilium-config", "hubble-tls")
+    assert clean["volumes"] == [v for v in agent["volumes"] if v["name"] not in others]
     assert clean["tolerations"] == [{"operator": "Exists"}]
 
 
@@ -269,6 +282,6 @@ def test_notes_name_what_is_missing(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     notes = yaml.safe_load(done.stdout)["data"]["notes"]
-    assert "envoy, hubble-relay, hubble-ui, ingress-controller" in notes
+    assert "envoy, hubble-ui, ingress-controller" in notes
     assert "cilium status --wait --namespace kube-system" in notes
     assert "IPv6: false (from the nodes' addresses)" in notes

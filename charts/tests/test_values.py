@@ -33,7 +33,12 @@ def nested(key: str, value: Any) -> dict[str, Any]:
         ("nonsense", 1),
         ("hubble.nonsense", True),
         ("operator.image.nonsense", "x"),
-        ("serviceAccounts.relay", {"name": "x"}),
+        ("serviceAccounts.ui", {"name": "x"}),
+        ("hubble.listenAddress", "4244"),
+        ("hubble.tls.auto.method", "certmanager"),
+        ("hubble.tls.auto.certValidityDuration", 1),
+        ("hubble.relay.sortBufferLenMax", 0),
+        ("hubble.relay.retryTimeout", "soon"),
         ("ipam.operator.nonsense", 1),
         ("ipam.mode", "eni"),
         ("ipv6.enabled", "maybe"),
@@ -66,6 +71,51 @@ def test_bad_value_names_its_key(render: Render, key: str, value: Any) -> None:
     assert key in rendered.error or (
         f"- {parent or '(root)'}: " in rendered.error and leaf in rendered.error
     ), rendered.error
+
+
+@pytest.mark.parametrize(
+    ("mtu", "good"),
+    [
+        (-1, False),
+        (0, True),
+        (10, False),
+        (1279, False),
+        (1280, True),
+        (65535, True),
+        (65536, False),
+    ],
+)
+def test_mtu_out_of_range_is_told_the_range(render: Render, mtu: int, good: bool) -> None:
+    rendered = render({"MTU": mtu})
+    assert (rendered.code == 0) is good
+    if not good:
+        assert f"MTU: {mtu} is not possible; use 0" in rendered.error
+        assert "1280 to 65535" in rendered.error
+
+
+def test_sizes_of_tables_reach_the_config(render: Render) -> None:
+    for none in ({}, {"bpf": None}, {"bpf": {"lbMapMax": None}}):
+        assert not [key for key in render(none).config if key.startswith("bpf-")]
+    config = render({"bpf": {"ctTcpMax": 16777216, "ctAnyMax": 1024, "lbMapMax": 2048}}).config
+    assert config["bpf-ct-global-tcp-max"] == "16777216"
+    assert config["bpf-ct-global-any-max"] == "1024"
+    assert config["bpf-lb-map-max"] == "2048"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ({"lbMapMax": 1023}, "bpf.lbMapMax: 1023 is not possible; use 1024 to 1048576"),
+        ({"lbMapMax": 0}, "bpf.lbMapMax: 0 is not possible"),
+        ({"ctTcpMax": 16777217, "ctAnyMax": 1024}, "bpf.ctTcpMax: 16777217 is not possible"),
+        ({"ctTcpMax": 2048}, "bpf.ctTcpMax and bpf.ctAnyMax: set both or none"),
+        ({"ctAnyMax": 2048}, "bpf.ctTcpMax and bpf.ctAnyMax: set both or none"),
+    ],
+)
+def test_sizes_of_tables_that_cannot_be(render: Render, sizes: dict[str, int], said: str) -> None:
+    rendered = render({"bpf": sizes})
+    assert rendered.code != 0
+    assert said in rendered.error
 
 
 @pytest.mark.parametrize(
@@ -113,31 +163,6 @@ def test_node_mask_must_fit_its_pool(render: Render, mask: int) -> None:
     if mask < 16:
         assert "ipam.operator.clusterPoolIPv4MaskSize" in rendered.error
         assert "10.0.0.0/16" in rendered.error
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "overlap"),
-    [
-        ("10.0.0.0/8", "10.1.0.0/16", True),
-        ("10.1.0.0/16", "10.0.0.0/8", True),
-        ("10.1.0.0/16", "10.1.0.0/16", True),
-        ("10.0.0.0/9", "10.128.0.0/9", False),
-        ("10.0.8.0/21", "10.0.15.0/24", True),
-        ("10.0.8.0/21", "10.0.16.0/24", False),
-        ("192.168.0.0/16", "10.0.0.0/8", False),
-        ("255.255.255.0/24", "255.255.254.0/24", False),
-    ],
-)
-def test_pools_that_overlap_are_refused(
-    render: Render, first: str, second: str, overlap: bool
-) -> None:
-    rendered = render(
-        nested("ipam.operator", {"clusterPoolIPv4PodCIDRList": ["172.16.0.0/16", first, second]})
-    )
-    assert (rendered.code != 0) is overlap
-    if overlap:
-        wanted = f"ipam.operator.clusterPoolIPv4PodCIDRList: {first} and {second} overlap"
-        assert wanted in rendered.error
 
 
 def test_pools_reach_the_config(render: Render) -> None:

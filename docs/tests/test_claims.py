@@ -29,6 +29,7 @@ from cilium_core.layouts import datapath, events, policy
 from cilium_core.layouts.spec import MapSpec
 from cilium_hubble.config import Settings as HubbleSettings
 from cilium_operator.metrics import Metrics
+from cilium_proxy.config import Settings as ProxySettings
 from cilium_proxy.dns.counts import Counts
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,6 +42,7 @@ GUIDES = sorted(
     ]
 )
 HUBBLE = HubbleSettings(node_name="node1")
+PROXY = ProxySettings(node_name="node1")
 PACKAGES = {path.name for path in ROOT.glob("packages/*/src/*")}
 FOLDERS = ("packages", "charts", "docs", "e2e", "bench", "tools", ".ci", ".github")
 CODE = re.compile(r"```.*?```", re.DOTALL)
@@ -146,11 +148,17 @@ def test_files_and_folders_of_the_repository_exist(guide: Path) -> None:
             assert list(ROOT.glob(path.rstrip("/"))), path
 
 
+def _sockets() -> tuple[Path, ...]:
+    return HUBBLE.socket, HUBBLE.monitor_socket, HUBBLE.node_state_socket, HUBBLE.access_socket
+
+
 @guides
 def test_files_on_a_node_have_these_names(guide: Path) -> None:
     names = {
         dbg_client.DEFAULT_SOCKET.name,
-        *(path.name for path in (HUBBLE.socket, HUBBLE.monitor_socket, HUBBLE.node_state_socket)),
+        *(path.name for path in _sockets()),
+        *(path.name for path in (PROXY.agent_socket, PROXY.hubble_socket, PROXY.memory)),
+        *PROXY.envoy_sockets.parts[-2:],
         cni_server.SOCKET_NAME,
         cni_server.QUEUE_NAME,
         cni_files.CONF_NAME,

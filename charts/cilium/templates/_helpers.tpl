@@ -103,11 +103,33 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- $features := list -}}
 {{- if .Values.envoy.enabled }}{{ $features = append $features "envoy" }}{{ end -}}
 {{- if .Values.hubble.enabled -}}
-  {{- if .Values.hubble.relay.enabled }}{{ $features = append $features "hubble-relay" }}{{ end -}}
   {{- if .Values.hubble.ui.enabled }}{{ $features = append $features "hubble-ui" }}{{ end -}}
 {{- end -}}
 {{- if .Values.ingressController.enabled }}{{ $features = append $features "ingress-controller" }}{{ end -}}
 {{ join "," $features }}
+{{- end -}}
+
+{{/* The port of hubble.listenAddress. */}}
+{{- define "cilium.hubblePort" -}}
+{{ last (splitList ":" .Values.hubble.listenAddress) }}
+{{- end -}}
+
+{{/* "true" when relay runs: it needs the nodes' hubble. */}}
+{{- define "cilium.relay" -}}
+{{- if and .Values.hubble.enabled .Values.hubble.relay.enabled -}}true{{- end -}}
+{{- end -}}
+
+{{/* "true" when the operator makes Hubble's certificates. */}}
+{{- define "cilium.certificates" -}}
+{{- $hubble := .Values.hubble -}}
+{{- if and $hubble.enabled $hubble.tls.enabled $hubble.tls.auto.enabled -}}true{{- end -}}
+{{- end -}}
+
+{{/* JSON list of the Secrets that the operator keeps. */}}
+{{- define "cilium.certificateSecrets" -}}
+{{- $secrets := list "cilium-ca" "hubble-server-certs" "hubble-relay-client-certs" -}}
+{{- if .Values.hubble.relay.tls.server.enabled -}}{{- $secrets = append $secrets "hubble-relay-server-certs" -}}{{- end -}}
+{{ $secrets | toJson }}
 {{- end -}}
 
 {{/* Mounts and volumes of whatever touches the node: the agent and the clean-up. */}}

@@ -12,5 +12,6 @@ Your values turn these on, and this version does not have them yet: {{ . | repla
 {{- end }}
 
 Uninstalling cleans every node (a short-lived DaemonSet) and restores CNI configurations that were
-renamed to *.cilium_bak. CustomResourceDefinitions and their objects stay.
+renamed to *.cilium_bak. CustomResourceDefinitions, their objects and the Secrets of Hubble's
+certificates stay.
 {{- end -}}

@@ -62,27 +62,19 @@
 {{- end -}}
 {{- end -}}
 
-{{/* An IPv4 CIDR without its last host bits, in a number: what two CIDRs share when they overlap. */}}
-{{- define "cilium.ipv4.number" -}}
-{{- $value := 0 -}}
-{{- range $octet := splitList "." (first (splitList "/" .cidr)) -}}
-  {{- $value = add (mul $value 256) (atoi $octet) -}}
-{{- end -}}
-{{- range $_ := until (int (sub 32 .prefix)) -}}{{- $value = div $value 2 -}}{{- end -}}
-{{- $value -}}
-{{- end -}}
-
-{{/* The operator checks all ranges; what Helm can see is refused before anything changes. */}}
-{{- define "cilium.validate.overlap" -}}
-{{- $cidrs := .cidrs -}}
-{{- range $i, $one := $cidrs -}}
-  {{- range $other := slice $cidrs (int (add $i 1)) -}}
-    {{- $prefix := min (last (splitList "/" $one)) (last (splitList "/" $other)) -}}
-    {{- $of := include "cilium.ipv4.number" (dict "cidr" $one "prefix" $prefix) -}}
-    {{- if eq $of (include "cilium.ipv4.number" (dict "cidr" $other "prefix" $prefix)) -}}
-      {{- fail (printf "ipam.operator.clusterPoolIPv4PodCIDRList: %s and %s overlap" $one $other) -}}
+{{/* The operator checks all ranges again; what Helm can see is refused before anything changes. */}}
+{{/* Sizes of tables; those of connections come together, since there is one table. */}}
+{{- define "cilium.validate.sizes" -}}
+{{- range $key, $most := dict "ctTcpMax" 16777216 "ctAnyMax" 16777216 "lbMapMax" 1048576 -}}
+  {{- $entries := index $ $key -}}
+  {{- if not (kindIs "invalid" $entries) -}}
+    {{- if or (lt (int64 $entries) 1024) (gt (int64 $entries) (int64 $most)) -}}
+      {{- fail (printf "bpf.%s: %d is not possible; use 1024 to %d, or null" $key (int64 $entries) $most) -}}
     {{- end -}}
   {{- end -}}
+{{- end -}}
+{{- if ne (kindIs "invalid" .ctTcpMax) (kindIs "invalid" .ctAnyMax) -}}
+  {{- fail "bpf.ctTcpMax and bpf.ctAnyMax: set both or none; this version has one table for all connections, as large as both together" -}}
 {{- end -}}
 {{- end -}}
 
@@ -93,18 +85,27 @@
 {{- if ne (toString $v.kubeProxyReplacement) "true" -}}
   {{- fail (printf "kubeProxyReplacement: %v is not supported by this version, which always replaces kube-proxy" $v.kubeProxyReplacement) -}}
 {{- end -}}
+{{- include "cilium.validate.sizes" ($v.bpf | default dict) -}}
+{{- $mtu := int $v.MTU -}}
+{{- if and (ne $mtu 0) (or (lt $mtu 1280) (gt $mtu 65535)) -}}
+  {{- fail (printf "MTU: %d is not possible; use 0 (the node device's) or 1280 to 65535" $mtu) -}}
+{{- end -}}
 {{- $ipv6 := include "cilium.ipv6" . -}}
 {{- if and (not $v.ipv4.enabled) (ne $ipv6 "true") -}}
   {{- fail "ipv4.enabled: false needs ipv6.enabled: true; pods would have no address" -}}
+{{- end -}}
+{{- if and $v.hubble.relay.tls.server.enabled (not $v.hubble.tls.enabled) -}}
+  {{- fail "hubble.relay.tls.server.enabled: true needs hubble.tls.enabled: true" -}}
 {{- end -}}
 {{- $pools := $v.ipam.operator -}}
 {{- if $v.ipv4.enabled -}}
   {{- if not $pools.clusterPoolIPv4PodCIDRList -}}{{- fail "ipam.operator.clusterPoolIPv4PodCIDRList: needs at least one CIDR while ipv4.enabled is true" -}}{{- end -}}
   {{- include "cilium.validate.pool" (dict "cidrs" $pools.clusterPoolIPv4PodCIDRList "mask" $pools.clusterPoolIPv4MaskSize "maskKey" "clusterPoolIPv4MaskSize") -}}
-  {{- include "cilium.validate.overlap" (dict "cidrs" $pools.clusterPoolIPv4PodCIDRList) -}}
+  {{- include "cilium.validate.overlap" (dict "key" "ipam.operator.clusterPoolIPv4PodCIDRList" "cidrs" $pools.clusterPoolIPv4PodCIDRList) -}}
 {{- end -}}
 {{- if eq $ipv6 "true" -}}
   {{- if not $pools.clusterPoolIPv6PodCIDRList -}}{{- fail "ipam.operator.clusterPoolIPv6PodCIDRList: needs at least one CIDR while ipv6.enabled is true" -}}{{- end -}}
   {{- include "cilium.validate.pool" (dict "cidrs" $pools.clusterPoolIPv6PodCIDRList "mask" $pools.clusterPoolIPv6MaskSize "maskKey" "clusterPoolIPv6MaskSize") -}}
+  {{- include "cilium.validate.overlap" (dict "key" "ipam.operator.clusterPoolIPv6PodCIDRList" "cidrs" $pools.clusterPoolIPv6PodCIDRList) -}}
 {{- end -}}
 {{- end -}}

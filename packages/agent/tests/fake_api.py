@@ -16,8 +16,8 @@ from typing import Any
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from cilium_agent.k8s.access import Access, Token
 from cilium_agent.k8s.client import ApiClient
+from cilium_core.process.access import Access, Token
 
 JSON = dict[str, Any]
 

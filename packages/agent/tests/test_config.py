@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from cilium_agent import config
-from cilium_agent.errors import ConfigError
-from cilium_agent.main import parse_flags
+from cilium_core.errors import ConfigError
+from cilium_core.layouts.sizes import MapSizes
 
 ENVIRONMENT = {"K8S_NODE_NAME": "node1"}
 
@@ -42,6 +42,25 @@ def test_empty_directory_gives_the_defaults(tmp_path: Path) -> None:
     assert settings.prometheus_address == ("0.0.0.0", 9962)
     assert settings.enable_ipv4
     assert not settings.enable_ipv6
+
+
+def test_sizes_of_maps(tmp_path: Path) -> None:
+    assert config.load(tmp_path, ENVIRONMENT, {}).map_sizes == MapSizes()
+    write(tmp_path, bpf_ct_global_tcp_max="500000", bpf_ct_global_any_max="100000")
+    write(tmp_path, bpf_lb_map_max="2048")
+    found = config.load(tmp_path, ENVIRONMENT, {}).map_sizes
+    assert (found.connections, found.services) == (600000, 2048)
+
+
+def test_the_connection_table_is_one_so_its_parts_come_together(tmp_path: Path) -> None:
+    write(tmp_path, bpf_ct_global_tcp_max="500000")
+    with pytest.raises(ConfigError, match="both or not at all"):
+        config.load(tmp_path, ENVIRONMENT, {})
+    write(tmp_path, bpf_ct_global_any_max="1023")
+    with pytest.raises(
+        ConfigError, match="bpf-ct-global-any-max: '1023' is not a number from 1024"
+    ):
+        config.load(tmp_path, ENVIRONMENT, {})
 
 
 def test_metrics_can_be_turned_off(tmp_path: Path) -> None:
@@ -92,10 +111,3 @@ def test_keys_of_the_operator_are_not_ours(tmp_path: Path) -> None:
     write(tmp_path, identity_gc_interval="15m", service_cidrs="10.96.0.0/16")
     write(tmp_path, cluster_pool_ipv4_cidr="10.0.0.0/8")
     config.load(tmp_path, ENVIRONMENT, {})
-
-
-def test_flags() -> None:
-    assert parse_flags(["--mtu", "1", "--debug=true"]) == {"mtu": "1", "debug": "true"}
-    for words in (["mtu"], ["--"], ["--mtu"]):
-        with pytest.raises(ConfigError):
-            parse_flags(words)

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from cilium_cli import helm, lifecycle
+from cilium_cli.arguments import build
 from cilium_cli.errors import CliError, HelmError
+from cilium_cli.main import COMMANDS
 
 
 @pytest.fixture
@@ -19,7 +21,8 @@ def called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     script.write_text(
         f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/args\necho done\n'
         f"test -f {tmp_path}/slow && sleep 0.4\n"
-        f'test -f {tmp_path}/fail && {{ echo "Error: it broke" >&2; exit 1; }}\nexit 0\n'
+        f"if test -f {tmp_path}/fail; then\n"
+        f'  echo "Error: $(cat {tmp_path}/fail)" >&2; exit 1\nfi\nexit 0\n'
     )
     script.chmod(script.stat().st_mode | stat.S_IEXEC)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
@@ -32,13 +35,14 @@ def arguments(folder: Path) -> list[str]:
 
 def test_install(called: Path, capsys: pytest.CaptureFixture[str]) -> None:
     release = lifecycle.Release("r", "ns", "/k", "ctx", "jane", ("a", "b"))
-    change = lifecycle.Change(("v.yaml",), ("a=1", "b=2"), "v0.1.0", dry_run=True)
+    settings = (("--set", "a=1"), ("--set-string", "b=2"))
+    change = lifecycle.Change(("v.yaml",), settings, "v0.1.0", dry_run=True)
     lifecycle.install(release, change)
     assert arguments(called) == [
         *("install", "r", str(helm.chart_path()), "--namespace", "ns", "--kubeconfig", "/k"),
         *("--kube-context", "ctx", "--kube-as-user", "jane"),
         *("--kube-as-group", "a", "--kube-as-group", "b"),
-        *("--values", "v.yaml", "--set", "a=1", "--set", "b=2", "--dry-run=server"),
+        *("--values", "v.yaml", "--set", "a=1", "--set-string", "b=2", "--dry-run=server"),
     ]
     assert capsys.readouterr().out == "done\n"
 
@@ -47,6 +51,31 @@ def test_upgrade(called: Path) -> None:
     lifecycle.upgrade(lifecycle.Release(), lifecycle.Change(reuse=True))
     assert arguments(called)[:2] == ["upgrade", "cilium"]
     assert arguments(called)[-1] == "--reuse-values"
+    lifecycle.upgrade(lifecycle.Release(), lifecycle.Change(reset_then_reuse=True))
+    assert arguments(called)[-1] == "--reset-then-reuse-values"
+
+
+def test_install_over_a_release_suggests_upgrade(called: Path) -> None:
+    (called / "fail").write_text("INSTALLATION FAILED: cannot re-use a name that is still in use")
+    with pytest.raises(HelmError, match="^cilium is already installed in namespace kube-system; "):
+        lifecycle.install(lifecycle.Release(), lifecycle.Change())
+    with pytest.raises(HelmError, match="still in use$"):
+        lifecycle.upgrade(lifecycle.Release(), lifecycle.Change())
+
+
+def test_flags_of_values_reach_helm(called: Path) -> None:
+    words = [
+        *("upgrade", "-f", "a.yaml", "--helm-values", "b.yaml", "--set-string", "x=1"),
+        *("--set", "y=2", "--helm-set", "y=3", "--set-file", "z=f", "--helm-set-string", "x=4"),
+        "--reset-then-reuse-values",
+    ]
+    given = build().parse_args(words)
+    COMMANDS[given.command](given)
+    assert arguments(called)[5:] == [
+        *("--values", "a.yaml", "--values", "b.yaml", "--set-string", "x=1", "--set", "y=2"),
+        *("--set", "y=3", "--set-file", "z=f", "--set-string", "x=4"),
+        "--reset-then-reuse-values",
+    ]
 
 
 def test_uninstall_waits_for_the_hooks(called: Path) -> None:
@@ -63,7 +92,7 @@ def test_another_chart_version(called: Path) -> None:
 
 
 def test_helms_own_words(called: Path) -> None:
-    (called / "fail").touch()
+    (called / "fail").write_text("it broke")
     with pytest.raises(HelmError, match="^helm install cilium: it broke$"):
         lifecycle.install(lifecycle.Release(), lifecycle.Change())
 

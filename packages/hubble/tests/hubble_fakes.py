@@ -103,6 +103,8 @@ class Node1:
             FlowIds(head=1),
             lambda index: f"eth{index}" if index else "",
             lambda: self.directory.node,
+            self.ingest.payloads,
+            self.ingest.fqdns,
         )
 
     def add(self, *rows: dict[str, Any]) -> np.ndarray:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from cilium_core.errors import ConfigError
 from cilium_hubble.config import Settings, load
-from cilium_hubble.errors import ConfigError
-from cilium_hubble.main import main, parse_flags
+from cilium_hubble.main import main
+from cilium_hubble.tls import CertificateFiles
 
+TLS = Path("/var/lib/cilium/tls/hubble")
 NODE = {"K8S_NODE_NAME": "worker"}
 
 
@@ -29,6 +31,8 @@ def test_files_then_the_environment_then_flags(tmp_path: Path) -> None:
         "cluster-name": "c1",
         "state-dir": "/run/c",
         "bpf-root": "/bpf",
+        "hubble-listen-address": ":4244",
+        "hubble-tls-key-file": "/tls/k",
         "debug": "true",
         "tunnel-protocol": "vxlan",
         "..data": "x",
@@ -42,6 +46,8 @@ def test_files_then_the_environment_then_flags(tmp_path: Path) -> None:
         socket=Path("/run/h.sock"),
         capacity=8191,
         metrics_address=("127.0.0.1", 1234),
+        listen_address=("", 4244),
+        certificates=CertificateFiles(TLS / "server.crt", Path("/tls/k"), TLS / "client-ca.crt"),
         debug=True,
     )
     environment = {**NODE, "CILIUM_HUBBLE_EVENT_BUFFER_CAPACITY": "16383"}
@@ -71,18 +77,15 @@ def test_bad_values(tmp_path: Path, values: dict[str, str], key: None, words: st
     assert words in caught.value.reason
 
 
+def test_in_the_clear(tmp_path: Path) -> None:
+    assert load(tmp_path, NODE, {"hubble-disable-tls": "true"}).certificates is None
+
+
 def test_what_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="K8S_NODE_NAME"):
         load(tmp_path, {}, {})
     with pytest.raises(ConfigError, match="config-dir: .* is not a directory"):
         load(tmp_path / "no", NODE, {})
-
-
-def test_flags() -> None:
-    assert parse_flags(["--a", "1", "--b=2", "--c="]) == {"a": "1", "b": "2", "c": ""}
-    for words in (["a"], ["--"], ["--a"]):
-        with pytest.raises(ConfigError):
-            parse_flags(words)
 
 
 def test_the_command_tells_bad_settings(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -154,7 +154,8 @@ async def test_monitor_and_metrics(running: tuple[Daemon, Producer], settings: S
         "verdict": "FORWARDED",
     }
     lost = {s.labels["source"]: s.value for s in families["hubble_lost_events"].samples}
-    assert lost == {"perf_event_ring_buffer": 0, "hubble_ring_buffer": 0}
+    sources = ("perf_event_ring_buffer", "hubble_ring_buffer", "observer_events_queue")
+    assert lost == dict.fromkeys(sources, 0)
     assert families["hubble_ring_events_seen"].samples[0].value == 5
     assert families["hubble_ring_bytes"].samples[0].value == RING
     assert families["hubble_stored_flows"].samples[0].value == 5

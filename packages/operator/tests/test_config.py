@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cilium_operator.config import load, parse, read_values
-from cilium_operator.errors import ConfigError
+from cilium_core.errors import ConfigError
+from cilium_operator.config import load, parse
 
 
 def test_defaults() -> None:
@@ -33,7 +33,7 @@ def test_environment_wins_over_the_directory(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_is_not_there_has_no_keys(tmp_path: Path) -> None:
-    assert read_values(tmp_path / "no", {}) == {}
+    assert load(tmp_path / "no", {}) == load(tmp_path, {})
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_what_this_version_does_not_do_is_said() -> None:
     nodes["kind"] = "CiliumClusterwideNetworkPolicy"
     said = policies.condition(nodes, NOW)
     assert said.status == "False"
-    assert "spec.nodeSelector: not supported by this version" in said.message
+    assert "spec.nodeSelector: the host firewall is not available yet" in said.message
     ports = [{"ports": [{"port": "80", "protocol": "TCP"}], "rules": {"http": [{}]}}]
     l7 = body({"endpointSelector": {}, "egress": [{"toPorts": ports}]})
     said = policies.condition(l7, NOW)

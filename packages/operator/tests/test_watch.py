@@ -7,9 +7,9 @@ import ssl
 from collections.abc import Mapping
 from typing import Any
 
+from cilium_core.process.access import Access, Token
 from cilium_operator.cluster import Cluster
 from cilium_operator.config import parse
-from cilium_operator.kube.access import Access, Token
 from cilium_operator.views import cilium_node_view, node_view
 from cilium_operator.watch import registry, settings_for
 

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import grpc
 import grpc.aio
 
+from cilium_core.proto import access_pb2
 from cilium_core.proto import proxy_pb2 as pb
 
 SERVICE = "cilium.python.proxy.v1.Proxies"
@@ -107,3 +108,51 @@ class FakeAgent:
             async with self._heard:
                 self.results.extend(report.results)
                 self._heard.notify_all()
+
+
+class FakeHubble:
+    """Takes records."""
+
+    def __init__(self, socket: Path, answers: bool = True) -> None:
+        """Serve on `socket` once started; without `answers` say nothing."""
+        self.records: list[access_pb2.Record] = []
+        self.lost = 0
+        self._socket = socket
+        self._answers = answers
+        self._news = asyncio.Event()
+        self._server: Any = None
+
+    async def __aenter__(self) -> FakeHubble:
+        """Start."""
+        self._socket.unlink(missing_ok=True)
+        self._server = grpc.aio.server()
+        method: Any = grpc.stream_stream_rpc_method_handler(
+            self._push,
+            request_deserializer=access_pb2.Batch.FromString,
+            response_serializer=access_pb2.Taken.SerializeToString,
+        )
+        name = "cilium.python.access.v1.AccessRecords"
+        handler = grpc.method_handlers_generic_handler(name, {"Push": method})
+        self._server.add_generic_rpc_handlers((handler,))
+        self._server.add_insecure_port(f"unix:{self._socket}")
+        await self._server.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Die."""
+        await self._server.stop(0)
+
+    async def until(self, holds: Callable[[], bool], seconds: float = 10.0) -> None:
+        """Wait until something holds of the records."""
+        async with asyncio.timeout(seconds):
+            while not holds():
+                self._news.clear()
+                await self._news.wait()
+
+    async def _push(self, batches: AsyncIterator[access_pb2.Batch], _context: Any) -> Any:
+        async for batch in batches:
+            self.records.extend(batch.records)
+            self.lost += batch.lost
+            self._news.set()
+            if self._answers:
+                yield access_pb2.Taken(number=batch.number)

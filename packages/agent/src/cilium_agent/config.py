@@ -13,15 +13,17 @@ from pathlib import Path
 
 import msgspec
 
-from cilium_agent.errors import ConfigError
 from cilium_core.addresses import Network
 from cilium_core.cidr import parse_network
-from cilium_core.errors import FieldError
+from cilium_core.errors import ConfigError, FieldError
+from cilium_core.layouts.sizes import MapSizes
+from cilium_core.process.settings import Source, read_directory, read_environment
 
 DEFAULT_DIRECTORY = Path("/etc/cilium/config")
 # Read elsewhere than here: by the k8s client, by the operator, or by scripts of the pod.
 _NOT_OURS = (
     "hubble-",
+    "certificates-",
     "k8s-",
     "cluster-pool-",
     "operator-",
@@ -29,6 +31,9 @@ _NOT_OURS = (
     "cilium-",
     "leader-election-",
 )
+_CONNECTION_KEYS = ("bpf-ct-global-tcp-max", "bpf-ct-global-any-max")
+_CONNECTIONS = (1 << 10, 1 << 24)  # upstream's bounds of each of its tables
+_SERVICES = (1 << 10, 1 << 20)  # the slots' table takes 64 bytes of each, empty
 _OTHERS_KEYS = frozenset(
     {
         "loader-python",
@@ -69,38 +74,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     prometheus_address: tuple[str, int] | None = ("0.0.0.0", 9962)
     kubeconfig: Path | None = None
     api_servers: str = ""
+    map_sizes: MapSizes = MapSizes()
     debug: bool = False
 
 
-class _Source:
-    """Text values by key with one parser per type; remembers which keys were asked for."""
-
-    def __init__(self, values: Mapping[str, str]) -> None:
-        self._values = values
-        self.asked: set[str] = set()
-
-    def text(self, key: str, default: str) -> str:
-        self.asked.add(key)
-        return self._values.get(key, default).strip()
-
-    def boolean(self, key: str, default: bool) -> bool:
-        raw = self.text(key, "true" if default else "false").lower()
-        if raw not in ("true", "false"):
-            raise ConfigError(key, f"{raw!r} is neither true nor false")
-        return raw == "true"
+class _Source(Source):
+    """The types that only the agent's settings have."""
 
     def integer(self, key: str, default: int, low: int, high: int) -> int:
         raw = self.text(key, str(default))
         if not raw.isdecimal() or not low <= int(raw) <= high:
             raise ConfigError(key, f"{raw!r} is not a number from {low} to {high}")
         return int(raw)
-
-    def address(self, key: str, default: str) -> tuple[str, int]:
-        raw = self.text(key, default)
-        host, separator, port = raw.rpartition(":")
-        if not separator or not port.isdecimal() or not 0 < int(port) < 65536:
-            raise ConfigError(key, f"{raw!r} is not host:port")
-        return host.strip("[]") or "0.0.0.0", int(port)
 
     def network(self, key: str, version: int) -> tuple[Network, ...]:
         raw = self.text(key, "")
@@ -124,25 +109,6 @@ class _Source:
         value = self.text(key, accepted[0])
         if value not in accepted:
             raise ConfigError(key, f"{value!r} is not supported; use {' or '.join(accepted)}")
-
-
-def read_values(directory: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the text of every key: files of the directory, then `CILIUM_…` variables.
-
-    Hidden files (the links that Kubernetes keeps for a mounted ConfigMap) are left out.
-    ConfigError when the directory does not exist.
-    """
-    if not directory.is_dir():
-        raise ConfigError("config-dir", f"{directory} is not a directory")
-    values = {
-        path.name: path.read_text().strip()
-        for path in sorted(directory.iterdir())
-        if not path.name.startswith(".") and path.is_file()
-    }
-    for name, value in environment.items():
-        if name.startswith("CILIUM_"):
-            values[name.removeprefix("CILIUM_").lower().replace("_", "-")] = value
-    return values
 
 
 def parse(values: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
@@ -182,6 +148,7 @@ def parse(values: Mapping[str, str], environment: Mapping[str, str]) -> Settings
         prometheus_address=_prometheus(source),
         kubeconfig=_path(source.text("k8s-kubeconfig-path", "")),
         api_servers=source.text("k8s-api-servers", ""),
+        map_sizes=_map_sizes(source),
         debug=source.boolean("debug", False),
     )
     _check(settings)
@@ -191,7 +158,9 @@ def parse(values: Mapping[str, str], environment: Mapping[str, str]) -> Settings
 
 def load(directory: Path, environment: Mapping[str, str], flags: Mapping[str, str]) -> Settings:
     """Read and check the settings of this process; flags win over all else."""
-    return parse({**read_values(directory, environment), **flags}, environment)
+    return parse(
+        {**read_directory(directory), **read_environment(environment), **flags}, environment
+    )
 
 
 def _check(settings: Settings) -> None:
@@ -212,6 +181,21 @@ def _reject_unknown(values: Mapping[str, str], asked: set[str]) -> None:
 def _prometheus(source: _Source) -> tuple[str, int] | None:
     raw = source.text("prometheus-serve-addr", ":9962")
     return source.address("prometheus-serve-addr", ":9962") if raw else None
+
+
+def _map_sizes(source: _Source) -> MapSizes:
+    """Read upstream's sizes; the connection table is one here, as large as its two together."""
+    defaults = MapSizes()
+    parts = []
+    for key in _CONNECTION_KEYS:
+        if source.text(key, ""):
+            parts.append(source.integer(key, 0, *_CONNECTIONS))
+    if len(parts) == 1:
+        raise ConfigError(" and ".join(_CONNECTION_KEYS), "are set both or not at all")
+    return MapSizes(
+        connections=sum(parts) or defaults.connections,
+        services=source.integer("bpf-lb-map-max", defaults.services, *_SERVICES),
+    )
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ import aiohttp
 import msgspec
 import structlog
 
+from cilium_agent import garbage
 from cilium_agent.api.app import build as build_api
 from cilium_agent.api.server import serve_api, serve_health, serve_metrics
 from cilium_agent.cni.server import CniServer
@@ -42,7 +43,6 @@ from cilium_agent.host.network import HostNetwork, HostState, router_addresses
 from cilium_agent.identity.allocator import Allocator
 from cilium_agent.ipam.pool import NodePool
 from cilium_agent.ipcache.writer import IpcacheWriter
-from cilium_agent.k8s import access
 from cilium_agent.k8s.backoff import Backoff
 from cilium_agent.k8s.client import ApiClient
 from cilium_agent.k8s.pods import PodReader
@@ -65,6 +65,7 @@ from cilium_core.addresses import unpack_address
 from cilium_core.errors import CiliumError
 from cilium_core.labels import LabelFilter
 from cilium_core.layouts.datapath import EndpointFlag, EndpointKey
+from cilium_core.process import access
 
 log = structlog.get_logger(__name__)
 
@@ -137,7 +138,7 @@ class Agent:
 
     async def _start(self) -> None:
         state, settings = self.state, self.settings
-        store = MapStore(settings.bpf_root / "maps")
+        store = MapStore(settings.bpf_root / "maps", settings.map_sizes)
         self._exits.callback(store.close)
         state.store = store
         ipcache = IpcacheWriter(store.ipcache, lambda raw: _is_pod(store, raw))
@@ -175,6 +176,7 @@ class Agent:
         self._teller.state.open()
         await self._open_node(cni)
         self._start_workers(reconciler, kernel, manager, policing.maps)
+        garbage.settle()
         state.bootstrap_seconds = time.monotonic() - state.started
         state.ready = True
         log.info("agent ready", seconds=round(state.bootstrap_seconds, 2))

@@ -3,15 +3,11 @@
 
 from __future__ import annotations
 
-from cilium_core.errors import CiliumError, FieldError
+from cilium_core.errors import CiliumError
 
 
 class AgentError(CiliumError):
     """Base of the agent's own errors."""
-
-
-class ConfigError(FieldError):
-    """A setting is wrong; `field` is its key."""
 
 
 class ApiError(AgentError):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -13,11 +14,14 @@ from pathlib import Path
 import structlog
 import uvloop
 
-from cilium_agent import config, logs
+from cilium_agent import config
 from cilium_agent.config import DEFAULT_DIRECTORY, Settings
 from cilium_agent.daemon import Agent
-from cilium_agent.errors import ConfigError
+from cilium_core.errors import ConfigError
+from cilium_core.process import logs
+from cilium_core.process.settings import parse_flags
 
+NOISY = dict.fromkeys(("aiohttp.access", "uvicorn", "pyroute2"), logging.WARNING)
 log = structlog.get_logger(__name__)
 
 USAGE = """usage: cilium-agent [--config-dir DIR] [--KEY VALUE ...]
@@ -40,27 +44,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     except ConfigError as error:
         print(f"cilium-agent: {error}", file=sys.stderr)
         sys.exit(2)
-    logs.setup(settings.debug)
+    logs.setup(settings.debug, NOISY)
     write_pid(settings.run_dir)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         sys.exit(runner.run(serve(settings)))
-
-
-def parse_flags(words: Sequence[str]) -> dict[str, str]:
-    """Return `--key value` and `--key=value` pairs. ConfigError names what is neither."""
-    flags: dict[str, str] = {}
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        key, separator, value = word.partition("=")
-        if not key.startswith("--") or len(key) == 2:
-            raise ConfigError(word, "is not a --key; see cilium-agent --help")
-        if not separator:
-            if not rest:
-                raise ConfigError(key.removeprefix("--"), "has no value")
-            value = rest.pop(0)
-        flags[key.removeprefix("--")] = value
-    return flags
 
 
 def write_pid(run_dir: Path) -> None:

@@ -61,6 +61,7 @@ def make_teller(settings: Settings, keeper: PolicyKeeper, watches: Watches) -> T
     """Tell of policies, identities and prefixes' identities from now on."""
     teller = Teller(NodeState(), settings.node_name, settings.cluster_name)
     watches.ciliumidentities.on_change(teller.identity)
+    watches.ciliumnodes.on_change(teller.cluster_node)
     engine = keeper.engine
     keeper.on_flush = lambda: teller.cidrs(keeper.cidrs.labels)
     keeper.on_rows = lambda numbers, revision: teller.policies(

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +21,8 @@ from cilium_agent.datapath.programs import cleanup, ensure_programs, generation_
 from cilium_agent.datapath.store import MapStore
 from cilium_agent.loader.request import flatten, read_sources
 from cilium_agent.model import DatapathSettings
+from cilium_core.layouts.sizes import MapSizes
+from cilium_core.layouts.spec import MapKind
 
 pytestmark = pytest.mark.root
 
@@ -58,8 +63,14 @@ def program_id(programs, name: str) -> int:
 
 
 async def test_a_generation_is_loaded_once_and_replaced_on_every_hook(root: Path, device) -> None:
+    (root / "maps").mkdir(parents=True, exist_ok=True)
+    older = root / "maps" / "cilium_lxc_v1"
+    fd = syscall.map_create(MapKind.HASH, 16, 40, 8, 0, "lxc_v1")
+    syscall.obj_pin(fd, older)
+    os.close(fd)
     first = await ensure_programs(SETTINGS, root)
     assert first.report, "a fresh load reports"
+    assert not older.exists()
     again = await ensure_programs(SETTINGS, root)
     assert (again.generation, again.report) == (first.generation, ())
     ifindex = device.ifindex("dev0")
@@ -74,6 +85,23 @@ async def test_a_generation_is_loaded_once_and_replaced_on_every_hook(root: Path
     assert program_on(pin) == program_id(second, "from_container")
     assert program_on(root / "links" / f"from_host-{ifindex}") == program_id(second, "from_host")
     assert [path.name for path in (root / "progs").iterdir()] == [second.generation]
+
+
+async def test_programs_use_a_map_of_another_size(root: Path, device) -> None:
+    store = MapStore(root / "maps", MapSizes(connections=2048, services=1024))
+    try:
+        programs = await ensure_programs(SETTINGS, root)
+        shown = json.loads(
+            await asyncio.to_thread(
+                subprocess.check_output,
+                ["bpftool", "-j", "prog", "show", "pinned", str(programs.directory / "egress")],
+            )
+        )
+        assert syscall.map_info(store.connections.fd).max_entries == 2048
+        for table in (store.connections, store.services.kernel):
+            assert syscall.map_info(table.fd).map_id in shown["map_ids"], table.spec.name
+    finally:
+        store.close()
 
 
 async def test_a_failed_load_keeps_what_serves(root: Path, device) -> None:

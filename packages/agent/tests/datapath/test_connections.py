@@ -262,16 +262,6 @@ def test_a_sender_with_another_identity_is_judged_again(talk: Talk) -> None:
     assert talk.pod(udp()).reasons == IN_DENIED
 
 
-def test_replies_are_never_judged(talk: Talk) -> None:
-    strict(talk)
-    handshake(talk)
-    talk.kernel.rows({**deny_all(1), **deny_all(2)})
-    talk.kernel.enforce(POD, 1, 2)
-    talk.kernel.enforce(PEER, 2, 2)
-    talk.kernel.reidentify(PEER, 1500)
-    assert talk.peer(tcp(80, 4000, "A")).reasons == FORWARDED
-
-
 def test_a_syn_answers_nothing_but_a_syn(talk: Talk) -> None:
     """Else whom the pod has talked to could open connections to it from the same port."""
     strict(talk)

@@ -63,7 +63,7 @@ ICMP = {4: 1, 6: 58}
 # Messages of the generator that carry no echo: each is judged by its own, nothing is remembered.
 MESSAGES = {4: (0, 8), 6: (128, 129)}
 MACS = bytes.fromhex("0200000000fe020000000001")
-REASONS = {"allow": 0, "deny": 133, "l7": 180, "deny-by-rule": 181}
+REASONS = {"allow": 0, "deny": 133, "unknown-identity": 171, "l7": 180, "deny-by-rule": 181}
 OUTSIDE = {4: "198.51.0.0", 6: "2001:db8::"}
 
 
@@ -176,6 +176,7 @@ class State:
                 shot.proto,
                 shot.port,
                 peer,
+                () if peer else self.cluster.identities.values(),
             )
             if REASONS[str(found)]:
                 return REASONS[str(found)], int(direction)

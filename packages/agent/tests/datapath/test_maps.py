@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import IPv4Network
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from cilium_agent.datapath import syscall
 from cilium_agent.datapath.errors import KernelError, MapMismatch
@@ -30,7 +32,8 @@ from cilium_core.layouts.datapath import (
     SlotInfo,
     SlotKey,
 )
-from cilium_core.layouts.policy import PEER_NUMBERS, POLICY_NUMBERS
+from cilium_core.layouts.policy import CONNECTIONS, PEER_NUMBERS, POLICY_NUMBERS
+from cilium_core.layouts.sizes import MapSizes
 from cilium_core.layouts.spec import MapSpec
 
 pytestmark = pytest.mark.root
@@ -107,8 +110,9 @@ def test_the_pin_outlives_the_descriptor(open_map: Opener) -> None:
 
 def test_another_layout_is_refused_and_named(open_map: Opener) -> None:
     open_map(SLOTS)
-    with pytest.raises(MapMismatch, match=SLOTS.name):
-        open_map(replace(SLOTS, max_entries=7))
+    open_map(IPCACHE)
+    with pytest.raises(MapMismatch, match=IPCACHE.name):
+        open_map(replace(IPCACHE, max_entries=7))
     with pytest.raises(MapMismatch, match="HASH"):
         open_map(replace(SLOTS, key=IpcacheKey))
 
@@ -174,6 +178,32 @@ def test_store_opens_every_map_once(bpffs: Path) -> None:
     store.close()
     for name in pinned:
         (bpffs / "store-test" / name).unlink()
+
+
+def test_a_sizable_map_is_made_as_asked_and_then_keeps_its_size(bpffs: Path) -> None:
+    folder = bpffs / "store-sizes"
+    small, large = MapSizes(connections=2048, services=1024), MapSizes(connections=4096)
+    try:
+        first = MapStore(folder, small)
+        key, info = SlotKey(1, 0), SlotInfo(7, 1)
+        first.slots.upsert({key: info})
+        first.close()
+        with capture_logs() as told:
+            again = MapStore(folder, large)
+        assert dict(again.slots.current) == {key: info}, "what programs use is not thrown away"
+        sizes = {name: spec.max_entries for name, spec in again.sized().items()}
+        assert sizes == {
+            "cilium_ct_v1": 2048,
+            "cilium_lb_services_v1": 1024,
+            "cilium_lb_backends_v1": 1024,
+            "cilium_lb_slots_v1": 4096,
+        }
+        assert {line["map"] for line in told} == set(sizes)
+        assert {line["asked"] for line in told} == {4096, 65536, 262144}
+        again.close()
+        PinnedMap.open_or_create(CONNECTIONS, folder).close()  # as the loader does
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_unknown_pin_and_bad_descriptor(bpffs: Path) -> None:

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.root
 POD, PEER = 7, 8  # endpoint ids of the known world
 POD_IDENTITY, PEER_IDENTITY = 1001, 1002
 EGRESS, INGRESS = Direction.EGRESS, Direction.INGRESS
-DENIED, NO_LISTENER, DENY = 133, 180, 181
+DENIED, UNKNOWN, NO_LISTENER, DENY = 133, 171, 180, 181
 
 
 class Case(NamedTuple):
@@ -68,6 +68,21 @@ CASES = {
     ),
     "not denied under any allow": Case(
         Row(any_allow=True, cells=(Cell(0, 0, 1, 0),)), {0: 2}, 0, MatchType.L4_ONLY
+    ),
+    "known under a deny": Case(
+        Row(cells=(Cell(0, 1, 0, 0), Cell(1, 0, 1, 0)), known_only=True),
+        {0: 1},
+        0,
+        MatchType.L4_ONLY,
+    ),
+    "known and denied": Case(
+        Row(cells=(Cell(0, 1, 0, 0), Cell(1, 0, 1, 0)), known_only=True),
+        {0: 1, 1: 1},
+        DENY,
+        MatchType.L3_L4,
+    ),
+    "not known under a deny": Case(
+        Row(cells=(Cell(0, 1, 0, 0), Cell(1, 0, 1, 0)), known_only=True), {}, UNKNOWN
     ),
     "deny in a later word": Case(
         Row(cells=(Cell(0, 1, 0, 0), Cell(3, 0, 1, 0))), {0: 1, 3: 1}, DENY, MatchType.L3_L4

@@ -186,6 +186,29 @@ async def test_an_identity_that_is_deleted_under_an_unfinished_endpoint_is_made_
         assert await allocator.allocate(LABELS) == number
 
 
+async def test_who_asks_while_an_identity_is_made_again_gets_that_one() -> None:
+    class Slow:
+        """Answers a creation late, as a server does whose watch is not yet told of it."""
+
+        def __init__(self) -> None:
+            self.asked: asyncio.Queue[CiliumIdentity] = asyncio.Queue()
+
+        async def create(self, path: str, body: Any, kind: type[CiliumIdentity]) -> CiliumIdentity:
+            self.asked.put_nowait(body)
+            await asyncio.sleep(0.01)
+            made: CiliumIdentity = body
+            return made
+
+    client = Slow()
+    allocator = Allocator(client)  # type: ignore[arg-type]
+    number = await allocator.allocate(LABELS)
+    await client.asked.get()
+    allocator.observe(identity(number), None)
+    await client.asked.get()
+    assert await allocator.allocate(LABELS) == number
+    assert client.asked.empty()
+
+
 async def test_hand_outs_count_as_use_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(allocator_module, "IN_FLIGHT", 0.0)
     api = FakeApi()

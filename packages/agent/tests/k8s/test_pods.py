@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from fake_api import FakeApi, eventually, serving
 
-from cilium_agent.errors import ConfigError, PodGone
-from cilium_agent.k8s import access
+from cilium_agent.errors import PodGone
 from cilium_agent.k8s.pods import PodReader
 from cilium_agent.k8s.watches import Watches
+from cilium_core.errors import ConfigError
 from cilium_core.labels import LabelFilter
+from cilium_core.process import access
 
 POD = {
     "metadata": {

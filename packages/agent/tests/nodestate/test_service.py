@@ -12,6 +12,7 @@ import grpc.aio
 import pytest
 
 from cilium_agent.nodestate.facts import (
+    ClusterNodeFact,
     EndpointFact,
     IdentityFact,
     NodeFact,
@@ -153,6 +154,7 @@ async def test_every_kind_of_fact_in_full(served: Served) -> None:
     rule = RuleFact(1, True, ((6, 80, 90),), ((1, 1 << 63),), origin)
     facts = [
         NodeFact("worker", "default", ("a=b",)),
+        ClusterNodeFact("other", "172.30.0.12"),
         EndpointFact(7, "shop", "web-1", 1001, ("k8s:a=b",), ("10.0.0.1", "fd00::1"), web),
         IdentityFact(1001, ("k8s:a=b",)),
         PrefixFact("10.0.0.2/32", 1002, "ns", "pod", web),
@@ -185,6 +187,7 @@ async def test_every_kind_of_fact_in_full(served: Served) -> None:
     ]
     assert list(update.changes) == [
         pb.Change(node=pb.Node(name="worker", cluster="default", labels=["a=b"])),
+        pb.Change(cluster_node=pb.ClusterNode(name="other", address="172.30.0.12")),
         pb.Change(endpoint=endpoint),
         pb.Change(identity=pb.Identity(id=1001, labels=["k8s:a=b"])),
         pb.Change(
@@ -205,9 +208,10 @@ async def test_every_kind_of_fact_in_full(served: Served) -> None:
     for fact in facts[1:]:
         served.state.remove(type(fact), fact.key)
     gone = [change for change in (await stream.read()).changes]
-    while len(gone) < 5:
+    while len(gone) < 6:
         gone += (await stream.read()).changes
     assert [change.ByteSize() for change in gone] == [
+        pb.Change(cluster_node=pb.ClusterNode(name="other"), removed=True).ByteSize(),
         pb.Change(endpoint=pb.Endpoint(id=7), removed=True).ByteSize(),
         pb.Change(identity=pb.Identity(id=1001), removed=True).ByteSize(),
         pb.Change(prefix=pb.Prefix(prefix="10.0.0.2/32"), removed=True).ByteSize(),

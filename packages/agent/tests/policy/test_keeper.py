@@ -4,137 +4,15 @@
 from __future__ import annotations
 
 import asyncio
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 
 import pytest
+from policy_world import DB, EVIL, ONLY_WEB, WEB, FullMap, Killed, World, outside, policy, restarted
 
-from cilium_agent.policy.cidrs import FIRST, CidrIdentities
-from cilium_agent.policy.feed import PrefixLabels
-from cilium_agent.policy.keeper import PolicyKeeper
-from cilium_core.errors import CiliumError
-from cilium_core.policy.decide import Verdict, decide
-from cilium_core.policy.language import parse, prefixes
-from cilium_core.policy.plan import apply
+from cilium_agent.policy.cidrs import FIRST
+from cilium_core.policy.decide import Verdict
 from cilium_core.policy.rules import Direction
 from cilium_core.policy.tables import Tables
-
-POD = {"k8s:io.kubernetes.pod.namespace": "x", "k8s:io.cilium.k8s.policy.cluster": "default"}
-WEB, DB, EVIL = ({"k8s:app": name, **POD} for name in ("web", "db", "evil"))
-ONLY_WEB = {"fromEndpoints": [{"matchLabels": {"app": "web"}}]}
-
-
-class FullMap(CiliumError):
-    """What a kernel says that has no room."""
-
-
-class FakeKernel:
-    """Maps in memory, and the order of what was done to them."""
-
-    def __init__(self) -> None:
-        self.tables = Tables()
-        self.bits: dict[int, bytes] = {}
-        self.policies: dict[int, bytes] = {}
-        self.revised = 0
-        self.done: list[str] = []
-        self.refuse_at: int | None = None
-        self.watch = lambda: None
-
-    def copy(self) -> Tables:
-        return Tables(dict(self.tables.rows), dict(self.tables.bits))
-
-    def records(self):
-        return dict(self.bits), dict(self.policies)
-
-    def revision(self) -> int:
-        return self.revised
-
-    def record(self, bits, policies) -> None:
-        for held, changed in ((self.bits, bits), (self.policies, policies)):
-            for number, content in changed.items():
-                if content is None:
-                    held.pop(number, None)
-                else:
-                    held[number] = content
-            if changed:
-                self.done.append("record")
-
-    def apply(self, steps) -> None:
-        for number, step in enumerate(steps):
-            if number == self.refuse_at:
-                raise FullMap("the map is full")
-            apply(self.tables, step)
-            self.done.append("rows" if step.rows else "bits")
-            self.watch()
-
-    def set_revision(self, revision: int) -> None:
-        self.revised = revision
-        self.done.append("revision")
-
-
-class FakePrefixes:
-    def __init__(self, kernel: FakeKernel) -> None:
-        self.rows: dict = {}
-        self.refuse = False
-        self._kernel = kernel
-
-    def show(self, numbers) -> None:
-        if self.refuse:
-            raise FullMap("the ipcache is full")
-        for prefix in sorted(numbers, key=lambda p: -p.prefixlen):
-            self.rows[prefix] = numbers[prefix]
-            self._kernel.watch()
-        self._kernel.done += ["show"] if numbers else []
-
-    def hide(self, gone) -> None:
-        for prefix in gone:
-            del self.rows[prefix]
-            self._kernel.watch()
-        self._kernel.done.append("hide")
-
-
-def policy(spec: dict, name: str = "p") -> list:
-    body = {
-        "apiVersion": "cilium.io/v2",
-        "kind": "CiliumNetworkPolicy",
-        "metadata": {"name": name, "namespace": "x"},
-        "spec": {"endpointSelector": {"matchLabels": {"app": "db"}}, **spec},
-    }
-    return parse(body, "default")
-
-
-class World:
-    """A keeper over a fake kernel; `again` is the next process over the same kernel."""
-
-    def __init__(self, kernel: FakeKernel | None = None, rows: dict | None = None) -> None:
-        self.kernel = kernel or FakeKernel()
-        self.prefixes = FakePrefixes(self.kernel)
-        self.prefixes.rows = dict(rows or {})
-        labels = PrefixLabels(dual_stack=True)
-        self.keeper = PolicyKeeper(self.kernel, self.prefixes, CidrIdentities(labels))
-        self.keeper.adopt(self.prefixes.rows)
-
-    def say(self, *policies) -> None:
-        self.keeper.set_policies("owner", policies)
-        self.keeper.set_prefixes({p for one in policies for p in prefixes(one)})
-
-    def start(self) -> None:
-        self.keeper.start({1000: WEB, 1001: DB, 1002: EVIL}.get)
-
-    def again(self) -> World:
-        return World(self.kernel, self.prefixes.rows)
-
-    def verdict(self, identity: int, port: int = 80, direction=Direction.INGRESS) -> Verdict:
-        assigned = self.keeper.assigned(7)
-        assert assigned is not None
-        found = decide(self.kernel.tables, assigned.policy, direction, 6, port, identity)
-        return found.verdict
-
-    def verdict_of(self, address: str) -> Verdict:
-        """What the pod's packet to an address outside meets, by the ipcache's longest prefix."""
-        found = [p for p in self.prefixes.rows if ip_address(address) in p]
-        best = max(found, key=lambda p: p.prefixlen, default=None)
-        identity = self.prefixes.rows[best] if best is not None else 9
-        return self.verdict(identity, direction=Direction.EGRESS)
 
 
 @pytest.fixture
@@ -285,10 +163,6 @@ def test_old_rows_stay_while_an_endpoint_moves(world: World) -> None:
     assert old.policy not in {key.policy for key in world.kernel.tables.rows}
 
 
-def outside(*elements: dict) -> list:
-    return policy({"egress": [{"toCIDRSet": list(elements)}]})
-
-
 WIDE, HALF = {"cidr": "0.0.0.0/0"}, {"cidr": "10.0.0.0/8"}
 EDITS = {
     "an exception to what becomes allowed": (
@@ -333,6 +207,69 @@ def test_no_edit_of_prefixes_opens_what_is_shut_before_and_after(
     assert world.verdict_of(address) is not Verdict.ALLOW
     assert seen
     assert Verdict.ALLOW not in seen
+
+
+@pytest.mark.parametrize("name", EDITS)
+@pytest.mark.parametrize("backwards", [False, True])
+def test_no_edit_while_no_agent_runs_opens_what_is_shut_before_and_after(
+    world: World, name: str, backwards: bool
+) -> None:
+    """Nor one that is carried out by many processes, each of which is killed after some writes."""
+    before, after, address = EDITS[name]
+    if backwards:
+        before, after = after, before
+    nothing = policy({"egress": [{}]}, "nothing")
+    world.say(*nothing, *(outside(*before) if before else ()))
+    world.keeper.flush()
+    assert world.verdict_of(address) is not Verdict.ALLOW
+    held, rows = world.kernel.copy(), dict(world.prefixes.rows)
+    for lives in range(50):
+        world.kernel.tables = Tables(dict(held.rows), dict(held.bits))
+        world.prefixes.rows = dict(rows)
+        now = world
+        for _ in range(10):
+            now = restarted(now, *nothing, *(outside(*after) if after else ()))
+            seen: list[Verdict] = []
+            look = now.verdict_of
+            world.kernel.watch = lambda seen=seen, look=look: seen.append(look(address))
+            world.kernel.left = lives
+            try:
+                now.start()
+                now.keeper.settled(7)
+                now.keeper.flush()
+            except Killed:
+                assert Verdict.ALLOW not in seen
+            else:
+                break
+            finally:
+                world.kernel.left = None
+        assert Verdict.ALLOW not in seen
+        assert now.verdict_of(address) is not Verdict.ALLOW
+    assert seen
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_an_address_that_stays_open_is_open_between_processes(
+    world: World, backwards: bool
+) -> None:
+    """Until the rows that judge it change, which is when its identity changes too."""
+    wide, narrow = outside({"cidr": "10.0.0.0/8"}), outside({"cidr": "10.1.2.0/24"})
+    before, after = (narrow, wide) if backwards else (wide, narrow)
+    world.say(*before)
+    world.keeper.flush()
+    now = restarted(world, *after)
+    seen: list[tuple[bool, Verdict]] = []
+
+    def look() -> None:
+        same = all(now.kernel.tables.rows.get(key) == row for key, row in held.rows.items())
+        seen.append((same, now.verdict_of("10.1.2.3")))
+
+    held = world.kernel.copy()
+    world.kernel.watch = look
+    now.start()
+    assert (True, Verdict.ALLOW) in seen
+    assert {verdict for same, verdict in seen if same} == {Verdict.ALLOW}
+    assert now.verdict_of("10.1.2.3") is Verdict.ALLOW
 
 
 @pytest.mark.parametrize("where", ["tables", "ipcache"])

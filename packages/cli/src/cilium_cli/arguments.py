@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from functools import partial
 from typing import NoReturn
 
 from cilium_cli.durations import parse_duration
@@ -19,6 +20,14 @@ _STATUS_EXAMPLES = """examples:
   cilium status
   cilium status --wait --wait-duration 2m
   cilium status -o json | jq .pods_count
+
+The line Hubble is about hubble-relay, as in upstream's command: "disabled" means that there is no
+relay. What hubble in the agents' pods has to say is among Cilium's errors and warnings.
+"""
+_HUBBLE_EXAMPLES = """examples:
+  cilium hubble port-forward &
+  hubble status
+  hubble observe --follow
 """
 _INSTALL_EXAMPLES = """examples:
   cilium install -f values.yaml --wait
@@ -63,6 +72,10 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of 1 or more")
     return int(text)
+
+
+def _setting(flag: str, text: str) -> tuple[str, str]:
+    return flag, text
 
 
 def _cluster() -> Parser:
@@ -117,20 +130,27 @@ def _wait(what: str) -> Parser:
 def _change() -> Parser:
     parent = Parser(add_help=False)
     parent.add_argument(
-        *("-f", "--values"),
+        *("-f", "--values", "--helm-values"),
         action="append",
         default=[],
         metavar="FILE",
         help="values file, or - for stdin; can be repeated",
     )
-    parent.add_argument(
-        *("--set",),
-        dest="settings",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="one value; can be repeated",
-    )
+    for flag, metavar, text in (
+        ("set", "KEY=VALUE", "one value; can be repeated"),
+        ("set-string", "KEY=TEXT", "one value that is a text, whatever it looks like"),
+        ("set-file", "KEY=FILE", "one value, from a file"),
+    ):
+        # The long spelling is the one that upstream's command had first.
+        parent.add_argument(
+            *(f"--{flag}", f"--helm-{flag}"),
+            dest="settings",
+            type=partial(_setting, f"--{flag}"),
+            action="append",
+            default=[],
+            metavar=metavar,
+            help=text,
+        )
     parent.add_argument(
         "--version", default="", help="chart version; this command carries exactly one"
     )
@@ -192,6 +212,11 @@ def build() -> Parser:
         "--reuse-values", action="store_true", help="keep the release's values, merge these in"
     )
     either.add_argument("--reset-values", action="store_true", help="start from the chart's values")
+    either.add_argument(
+        "--reset-then-reuse-values",
+        action="store_true",
+        help="start from the chart's values, merge in the release's, then these",
+    )
     uninstall = command(
         "uninstall",
         "Remove the release, clean every node, restore its earlier CNI configuration.",
@@ -208,10 +233,30 @@ def build() -> Parser:
         [cluster],
     )
     version.add_argument("--client", action="store_true", help="ask no cluster")
+    _hubble_flags(
+        command("hubble", "Reach Hubble from where you are.", _HUBBLE_EXAMPLES, []), cluster
+    )
     policy.add(
         command("policy", "Check network policies, with or without a cluster.", policy.EXAMPLES, [])
     )
     return parser
+
+
+def _hubble_flags(parser: argparse.ArgumentParser, cluster: Parser) -> None:
+    commands = parser.add_subparsers(
+        dest="hubble", metavar="<command>", title="commands", required=True, parser_class=Parser
+    )
+    text = "Lead a port of this machine to Hubble Relay, until interrupted."
+    forward = commands.add_parser("port-forward", help=text, description=text, parents=[cluster])
+    forward.set_defaults(command="hubble port-forward")
+    forward.add_argument(
+        "--port-forward",
+        dest="port",
+        type=_positive,
+        default=4245,
+        metavar="PORT",
+        help="port of this machine (default 4245, which hubble asks)",
+    )
 
 
 def _status_flags(parser: argparse.ArgumentParser) -> None:

@@ -9,6 +9,8 @@ from cilium_cli.durations import parse_duration
 from cilium_cli.errors import HelmError
 from cilium_cli.helm import chart_path, chart_version, run_helm
 
+_NAME_IN_USE = "cannot re-use a name that is still in use"  # Helm's words
+
 
 @dataclass(frozen=True, slots=True)
 class Release:
@@ -38,14 +40,19 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What to change: values files, single values, and how they meet the release's own."""
+    """What to change: values files, single values, and how they meet the release's own.
+
+    `settings` are Helm's flags for single values (`--set`, `--set-string`, `--set-file`), each with
+    its text. Helm reads them kind by kind, whatever their order.
+    """
 
     values: tuple[str, ...] = ()
-    settings: tuple[str, ...] = ()
+    settings: tuple[tuple[str, str], ...] = ()
     version: str = ""
     dry_run: bool = False
     reuse: bool = False
     reset: bool = False
+    reset_then_reuse: bool = False
 
     def flags(self) -> list[str]:
         """Return Helm's flags. HelmError when another chart version is asked for."""
@@ -58,9 +65,10 @@ class Change:
         flags: list[str] = []
         for file in self.values:
             flags += ["--values", file]
-        for setting in self.settings:
-            flags += ["--set", setting]
+        for flag, text in self.settings:
+            flags += [flag, text]
         flags += ["--reuse-values"] * self.reuse + ["--reset-values"] * self.reset
+        flags += ["--reset-then-reuse-values"] * self.reset_then_reuse
         # The chart looks the API server up, so a dry run asks the cluster too.
         flags += ["--dry-run=server"] * self.dry_run
         return flags
@@ -68,7 +76,15 @@ class Change:
 
 def install(release: Release, change: Change) -> None:
     """Install the carried chart. HelmError when the release exists or a value is wrong."""
-    _apply("install", release, change)
+    try:
+        _apply("install", release, change)
+    except HelmError as error:
+        if _NAME_IN_USE not in str(error):
+            raise
+        raise HelmError(
+            f"{release.name} is already installed in namespace {release.namespace}; "
+            "change it with 'cilium upgrade' (--reuse-values keeps its values)"
+        ) from error
 
 
 def upgrade(release: Release, change: Change) -> None:

@@ -73,6 +73,7 @@ def _change(given: Namespace) -> Change:
         dry_run=given.dry_run,
         reuse=getattr(given, "reuse_values", False),
         reset=getattr(given, "reset_values", False),
+        reset_then_reuse=getattr(given, "reset_then_reuse_values", False),
     )
 
 
@@ -134,12 +135,19 @@ def _policy_trace(given: Namespace) -> None:
     sys.exit(run_trace(given.files, probe, given.cluster_name, json=given.output == "json"))
 
 
+def _hubble_port_forward(given: Namespace) -> None:
+    from cilium_cli.hubble.forwarding import run_port_forward
+
+    run_port_forward(_access(given), given.namespace, given.port)
+
+
 COMMANDS = {
     "status": _status,
     "install": _install,
     "upgrade": _upgrade,
     "uninstall": _uninstall,
     "version": _version,
+    "hubble port-forward": _hubble_port_forward,
     "policy validate": _policy_validate,
     "policy trace": _policy_trace,
 }

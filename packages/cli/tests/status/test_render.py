@@ -20,7 +20,7 @@ from cilium_cli.status.tabwriter import visible
 from ..conftest import NAMESPACE, FakeApi, article, daemon_set, pod
 
 GOLDEN = Path(__file__).resolve().parents[4] / "e2e" / "golden"
-FEATURES = "envoy,hubble,hubble-relay,hubble-ui,ingress-controller"
+FEATURES = "envoy,hubble-ui,ingress-controller"
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +42,8 @@ async def text_of(api: FakeApi) -> str:
 def today(api: FakeApi) -> None:
     """The cluster that this version makes of the article's values."""
     article(api)
-    for name in ("hubble-relay", "hubble-ui"):
-        del api.objects[f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{name}"]
-    api.pods = [p for p in api.pods if p["metadata"]["name"] not in ("relay", "ui")]
+    del api.objects[f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/hubble-ui"]
+    api.pods = [p for p in api.pods if p["metadata"]["name"] != "ui"]
     api.add("daemonsets", daemon_set("cilium", 3, **{"helm.sh/chart": "cilium-0.1.0"}))
     for found in api.pods[:4]:
         found["spec"]["containers"][0]["image"] = "localhost/cilium-python/x:0.1.0"
@@ -74,9 +73,9 @@ async def test_today(api: FakeApi, golden: ModuleType) -> None:
     assert golden.not_permitted(text) == []
     assert text.endswith(
         "\n\nHelm chart version:    0.1.0\n"
-        "Not yet available:     envoy, hubble, hubble-relay, hubble-ui, ingress-controller\n"
+        "Not yet available:     envoy, hubble-ui, ingress-controller\n"
     )
-    assert " /¯¯\\__/¯¯\\    Hubble:         disabled\n" in text
+    assert " /¯¯\\__/¯¯\\    Hubble:         OK\n" in text
 
 
 @pytest.mark.parametrize(
@@ -87,7 +86,7 @@ async def test_today(api: FakeApi, golden: ModuleType) -> None:
         ("Desired: 3, Ready: 3/3", "Desired: 3, Ready: 2/3"),
         ("Running: 3", "Running: 2"),
         ("ClusterMesh:    disabled", "ClusterMesh:    OK"),
-        (r"15/16 managed", "17/16 managed"),
+        (r"15/17 managed", "18/17 managed"),
         (r"x:0\.1\.0: 3", "x:0.1.0: 2"),
         ("DaemonSet         cilium", "DaemonSet        cilium"),
         ("Deployment        cilium-operator .*\n", ""),

@@ -16,3 +16,7 @@ class FieldError(CiliumError):
         super().__init__(f"{field}: {reason}")
         self.field = field
         self.reason = reason
+
+
+class ConfigError(FieldError):
+    """A setting is wrong; `field` is its key."""

@@ -1,32 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
 """A slow and obvious judge: every policy, rule, peer and port, packet by packet.
 
-It shares nothing with the engine but the form in which policies are written down.
+It shares nothing with the engine but the form in which policies are written down. A peer that is
+not known (`peer` None) may be anybody: what is said of everyone is not for it where a rule for some
+peers could take it away.
 """
 
 from cilium_core.policy.rules import Direction
 
 
-def verdict(policies, subject, direction, protocol, port, peer):
-    """Judge one packet. `subject` is (labels, own ports, is a node), `peer` labels or None."""
+def verdict(policies, subject, direction, protocol, port, peer, everybody=()):
+    """Judge one packet. `subject` is (labels, own ports, is a node), `peer` labels or None.
+
+    `everybody` are the labels of all who are known, for what those who are not might be.
+    """
     labels, own_ports, is_node = subject
     mine = [p for p in policies if p.on_nodes == is_node and selects(p.subject, labels)]
-    found = set()
+    found, possible = set(), set()
     for policy in mine:
         for rule in policy.rules:
             if rule.direction != direction:
                 continue
-            if rule.peers is not None and not in_any(rule.peers.selectors, peer):
-                continue
-            if ports_match(rule, protocol, port, own_ports, peer):
-                found.add("deny" if rule.deny else "l7" if rule.l7 else "allow")
+            kind = "deny" if rule.deny else "l7" if rule.l7 else "allow"
+            on = {
+                id(p): ports_match(rule, protocol, port, own_ports, p) for p in (peer, *everybody)
+            }
+            if on[id(peer)] and (rule.peers is None or in_any(rule.peers.selectors, peer)):
+                found.add(kind)
+            if any(on.values()) and (rule.peers is None or rule.peers.selectors):
+                possible.add(kind)
     if "deny" in found:
         return "deny-by-rule"
-    for answer in ("l7", "allow"):
+    for answer, against in (("l7", {"deny"}), ("allow", {"deny", "l7"})):
         if answer in found:
-            return answer
-    closed = any(direction in policy.default_deny for policy in mine)
-    return "deny" if closed else "allow"
+            return "unknown-identity" if peer is None and possible & against else answer
+    if any(direction in policy.default_deny for policy in mine):
+        return "deny"
+    return "unknown-identity" if peer is None and possible & {"deny", "l7"} else "allow"
 
 
 def in_any(selectors, labels):

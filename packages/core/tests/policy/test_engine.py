@@ -21,7 +21,9 @@ def check(engine, cluster):
         for direction, protocol, port in packets():
             for identity in (*cluster.identities, 9999):
                 peer = cluster.identities.get(identity)
-                wanted = verdict(cluster.all_policies, subject, direction, protocol, port, peer)
+                everybody = () if peer else cluster.identities.values()
+                about = (subject, direction, protocol, port, peer, everybody)
+                wanted = verdict(cluster.all_policies, *about)
                 packet = (direction, protocol, port, identity)
                 assert decide(engine.tables, number, *packet).verdict == wanted, (key, packet)
                 assert engine.explain(key, *packet).verdict == wanted, (key, packet)

@@ -2,6 +2,8 @@
 """The words for a decision: the rule, the default and whose it is, and what came nearest."""
 
 from cilium_core.policy.explain import explain, nearest
+from cilium_core.policy.layout import Layouts
+from cilium_core.policy.parts import Part
 from cilium_core.policy.resolve import Side
 from cilium_core.policy.rules import (
     Direction,
@@ -41,7 +43,8 @@ def policy(name, *rules, closed=True):
 
 
 def words(policies, port, labels=WEB):
-    side = Side(Direction.INGRESS, policies, {})
+    parts = [Part(policy, Direction.INGRESS, {}) for policy in policies]
+    side = Side(Direction.INGRESS, parts, Layouts())
     return str(explain(side, TCP, port, labels)), nearest(side, TCP, port, labels)
 
 

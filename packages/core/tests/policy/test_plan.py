@@ -60,7 +60,8 @@ def random_row(rng, numbers):
         Cell(word, *(mask if role_of(word) is role else 0 for role in Role))
         for word, mask in sorted(masks.items())
     ]
-    return Row(rng.random() < 0.3, rng.random() < 0.1, rng.random() < 0.1, tuple(cells))
+    flags = (rng.random() < 0.3, rng.random() < 0.1, rng.random() < 0.1)
+    return Row(*flags, tuple(cells), known_only=rng.random() < 0.3)
 
 
 def random_tables(rng, numbers, members):

@@ -2,6 +2,8 @@
 """What rows say: complete, as few as possible, and without cells that cannot matter."""
 
 from cilium_core.policy.bits import Role
+from cilium_core.policy.layout import Layouts
+from cilium_core.policy.parts import Part
 from cilium_core.policy.resolve import Side
 from cilium_core.policy.rules import (
     Direction,
@@ -34,7 +36,8 @@ def rule(found, *ports, deny=False, l7=None):
 
 def make(*rules, default_deny=True):
     closed = frozenset({Direction.INGRESS}) if default_deny else frozenset()
-    return Side(Direction.INGRESS, [Policy(ORIGIN, Selector(), closed, rules)], {})
+    part = Part(Policy(ORIGIN, Selector(), closed, rules), Direction.INGRESS, {})
+    return Side(Direction.INGRESS, [part], Layouts())
 
 
 def rows(*rules, default_deny=True):
@@ -45,7 +48,7 @@ def rows(*rules, default_deny=True):
 
 
 def test_rows_carry_policy_and_direction():
-    side = Side(Direction.EGRESS, [], {})
+    side = Side(Direction.EGRESS, [], Layouts())
     assert side.rows(7, {}.__getitem__) == {RowKey(7, Direction.EGRESS): Row(any_allow=True)}
 
 
@@ -96,7 +99,26 @@ def test_allow_cells_go_where_everyone_is_allowed_and_others_stay():
     port = PortRange(TCP, 80, 80)
     found = rows(rule(peers("a")), rule(peers("b"), port, deny=True), rule(None, port))
     assert found[(0, 0, 0)] == Row(cells=(Cell(0, 1, 0, 0),))
-    assert found[(6, 80, 16)] == Row(any_allow=True, cells=(Cell(1, 0, 2, 0),))
+    # Everyone who is known, since somebody who is not might be a "b".
+    assert found[(6, 80, 16)] == Row(cells=(Cell(0, 4, 0, 0), Cell(1, 0, 2, 0)), known_only=True)
+
+
+def test_everyone_is_everyone_where_nobody_is_kept_out():
+    port = PortRange(TCP, 80, 80)
+    assert rows(rule(peers("a")), rule(None, port))[(6, 80, 16)] == Row(any_allow=True)
+    assert rows(rule(peers("a"), port), rule(None, port, l7=L7))[(6, 80, 16)] == Row(
+        any_l7=True, cells=(Cell(0, 1, 0, 0),)
+    )
+
+
+def test_what_everyone_gets_is_inspected_before_strangers_get_it():
+    port = PortRange(TCP, 80, 80)
+    found = rows(rule(peers("a"), port, l7=L7), rule(None, port))
+    assert found[(6, 80, 16)] == Row(cells=(Cell(0, 2, 0, 0), Cell(2, 0, 0, 1)), known_only=True)
+    found = rows(rule(peers("a"), port, deny=True), rule(None, port), rule(None, port, l7=L7))
+    assert found[(6, 80, 16)] == Row(
+        cells=(Cell(0, 2, 0, 0), Cell(1, 0, 1, 0), Cell(2, 0, 0, 4)), known_only=True
+    )
 
 
 def test_default_allow_is_a_flag_on_every_row():
@@ -107,7 +129,7 @@ def test_default_allow_is_a_flag_on_every_row():
     )
     assert found == {
         (0, 0, 0): Row(any_allow=True),
-        (17, 53, 16): Row(any_allow=True, cells=(Cell(1, 0, 2, 0),)),
+        (17, 53, 16): Row(cells=(Cell(0, 4, 0, 0), Cell(1, 0, 2, 0)), known_only=True),
     }
 
 

@@ -12,11 +12,27 @@ from pathlib import Path
 
 import msgspec
 
-from cilium_hubble.errors import ConfigError
+from cilium_core.errors import ConfigError
+from cilium_core.process.settings import Source, read_directory, read_environment
+from cilium_hubble.tls import CertificateFiles
 
 DEFAULT_DIRECTORY = Path("/etc/cilium/config")
 MAX_CAPACITY = 65535
 _OWN_PREFIX = "hubble-"
+_TLS = Path("/var/lib/cilium/tls/hubble")
+_TLS_FILES = {  # key to default
+    "hubble-tls-cert-file": _TLS / "server.crt",
+    "hubble-tls-key-file": _TLS / "server.key",
+    "hubble-tls-client-ca-files": _TLS / "client-ca.crt",
+}
+_KNOWN = {
+    "hubble-socket-path",
+    "hubble-event-buffer-capacity",
+    "hubble-metrics-server",
+    "hubble-listen-address",
+    "hubble-disable-tls",
+    *_TLS_FILES,
+}
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,7 +45,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     socket: Path = Path("/var/run/cilium/hubble.sock")
     capacity: int = 4095
     metrics_address: tuple[str, int] | None = ("0.0.0.0", 9965)
+    listen_address: tuple[str, int] | None = None
+    certificates: CertificateFiles | None = CertificateFiles(*_TLS_FILES.values())  # or clear text
     debug: bool = False
+
+    @property
+    def access_socket(self) -> Path:
+        """Where the proxies push what they saw."""
+        return self.run_dir / "access.sock"
 
     @property
     def monitor_socket(self) -> Path:
@@ -42,31 +65,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.run_dir / "nodestate.sock"
 
 
-def read_values(directory: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the text of every key: files of the directory, then `CILIUM_…` variables.
-
-    Hidden files (the links that Kubernetes keeps for a mounted ConfigMap) are left out.
-    ConfigError when the directory does not exist.
-    """
-    if not directory.is_dir():
-        raise ConfigError("config-dir", f"{directory} is not a directory")
-    values = {
-        path.name: path.read_text().strip()
-        for path in sorted(directory.iterdir())
-        if not path.name.startswith(".") and path.is_file()
-    }
-    for name, value in environment.items():
-        if name.startswith("CILIUM_"):
-            values[name.removeprefix("CILIUM_").lower().replace("_", "-")] = value.strip()
-    return values
-
-
 def load(directory: Path, environment: Mapping[str, str], flags: Mapping[str, str]) -> Settings:
     """Read and check the settings of this process; flags win over all else."""
-    values = {**read_values(directory, environment), **flags}
-    known = {"hubble-socket-path", "hubble-event-buffer-capacity", "hubble-metrics-server"}
+    values = {**read_directory(directory), **read_environment(environment), **flags}
+    source = Source(values)
     for key in sorted(values):
-        if key.startswith(_OWN_PREFIX) and key not in known:
+        if key.startswith(_OWN_PREFIX) and key not in _KNOWN:
             raise ConfigError(key, "is not a key that hubble knows; remove it")
     node_name = environment.get("K8S_NODE_NAME", "").strip()
     if not node_name:
@@ -79,8 +83,12 @@ def load(directory: Path, environment: Mapping[str, str], flags: Mapping[str, st
         bpf_root=Path(values.get("bpf-root") or "/sys/fs/bpf") / "cilium",
         socket=Path(socket.removeprefix("unix://")),
         capacity=_capacity(values.get("hubble-event-buffer-capacity", "4095")),
-        metrics_address=_address(values.get("hubble-metrics-server", ":9965")),
-        debug=_boolean("debug", values.get("debug", "false")),
+        metrics_address=source.optional_address("hubble-metrics-server", ":9965"),
+        listen_address=source.optional_address("hubble-listen-address", "", every_host=""),
+        certificates=None
+        if source.boolean("hubble-disable-tls", False)
+        else CertificateFiles(*(Path(values.get(key) or path) for key, path in _TLS_FILES.items())),
+        debug=source.boolean("debug", False),
     )
 
 
@@ -90,18 +98,3 @@ def _capacity(raw: str) -> int:
         below = f"one less than a power of two, at most {MAX_CAPACITY}: 4095, 8191, 16383 …"
         raise ConfigError("hubble-event-buffer-capacity", f"{raw!r} is not {below}")
     return number
-
-
-def _address(raw: str) -> tuple[str, int] | None:
-    if not raw:
-        return None
-    host, separator, port = raw.rpartition(":")
-    if not separator or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise ConfigError("hubble-metrics-server", f"{raw!r} is not host:port")
-    return host.strip("[]") or "0.0.0.0", int(port)
-
-
-def _boolean(key: str, raw: str) -> bool:
-    if raw.lower() not in ("true", "false"):
-        raise ConfigError(key, f"{raw!r} is neither true nor false")
-    return raw.lower() == "true"

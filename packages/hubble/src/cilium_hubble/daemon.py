@@ -11,9 +11,12 @@ import asyncio
 import time
 from contextlib import AsyncExitStack, aclosing, suppress
 
+import grpc
 import structlog
 
 from cilium_hubble import metrics
+from cilium_hubble.access import server as access_server
+from cilium_hubble.access.server import AccessRecords
 from cilium_hubble.config import Settings
 from cilium_hubble.flows.chunk import Names
 from cilium_hubble.flows.ids import FlowIds
@@ -23,8 +26,11 @@ from cilium_hubble.flows.store import Store
 from cilium_hubble.kernel.source import EventSource
 from cilium_hubble.monitor import server as monitor_server
 from cilium_hubble.monitor.server import Monitor
+from cilium_hubble.observer import batches
 from cilium_hubble.observer import server as observer_server
+from cilium_hubble.observer import service as observer_service
 from cilium_hubble.observer.service import Observer
+from cilium_hubble.peer import service as peer_service
 from cilium_hubble.state.applying import Applier
 from cilium_hubble.state.directory import Directory
 from cilium_hubble.state.following import follow
@@ -34,6 +40,7 @@ log = structlog.get_logger(__name__)
 
 NAMES_SECONDS = 3.0  # how long the ring may fill while the agent's state is not known yet
 SAMPLE_SECONDS = 1.0
+DEFAULT_PORT = 4244
 
 
 class Daemon:
@@ -54,31 +61,63 @@ class Daemon:
             FlowIds(),
             link,
             lambda: self.directory.node,
+            self.ingest.payloads,
+            self.ingest.fqdns,
         )
-        self.observer = Observer(self.ingest, self.names)
+        self.observer = Observer(self.ingest, self.names, lambda: self.source.read_to)
         self.monitor = Monitor(link, lambda: self.source.capacity)
         self.applier = Applier(self.directory)
         self.counts = metrics.FlowCounts()
+        self.records = AccessRecords(self.ingest, self.counts.add)
 
     async def run(self) -> None:
         """Serve until cancelled."""
         settings = self.settings
         async with AsyncExitStack() as exits, asyncio.TaskGroup() as tasks:
             exits.callback(self.source.close)
-            await exits.enter_async_context(observer_server.serve(settings.socket, self.observer))
+            handlers = self._handlers()
+            await exits.enter_async_context(observer_server.serve(settings.socket, handlers))
             await exits.enter_async_context(
                 monitor_server.serve(settings.monitor_socket, self.monitor)
             )
+            await exits.enter_async_context(
+                access_server.serve(settings.access_socket, self.records)
+            )
             if settings.metrics_address is not None:
                 exits.callback(metrics.serve(settings.metrics_address, self._collector()).shutdown)
+            if settings.listen_address is not None:
+                serving = observer_server.listen(
+                    settings.listen_address, handlers, settings.certificates
+                )
+                tasks.create_task(serving, name="relay's port")
             tasks.create_task(follow(settings.node_state_socket, self.applier), name="node state")
             tasks.create_task(self._ingest(), name="events")
             tasks.create_task(self._sample(), name="rate")
             log.info("hubble serves", socket=str(settings.socket), flows=settings.capacity)
 
+    def _handlers(self) -> list[grpc.GenericRpcHandler]:
+        _, port = self.settings.listen_address or ("", DEFAULT_PORT)
+        peers = peer_service.Peers(
+            self.directory.cluster,
+            lambda: self.directory.node.cluster,
+            port,
+            tls=self.settings.certificates is not None,
+        )
+        return [
+            observer_service.handler(self.observer),
+            batches.handler(self.observer),
+            peer_service.handler(peers),
+        ]
+
     def _collector(self) -> metrics.HubbleCollector:
         return metrics.HubbleCollector(
-            self.counts, self.ingest, self.source, self.observer, self.monitor, self.applier
+            self.counts,
+            self.ingest,
+            self.source,
+            self.observer,
+            self.monitor,
+            self.applier,
+            self.records,
         )
 
     async def _ingest(self) -> None:

@@ -3,15 +3,11 @@
 
 from __future__ import annotations
 
-from cilium_core.errors import CiliumError, FieldError
+from cilium_core.errors import CiliumError
 
 
 class HubbleError(CiliumError):
     """Base of hubble's own errors."""
-
-
-class ConfigError(FieldError):
-    """A setting is wrong; `field` is its key."""
 
 
 class KernelError(HubbleError):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -12,25 +13,34 @@ from pathlib import Path
 
 import structlog
 
-from cilium_hubble import config, logs
+from cilium_core.errors import ConfigError
+from cilium_core.process import logs
+from cilium_core.process.settings import parse_flags
+from cilium_hubble import config
 from cilium_hubble.config import DEFAULT_DIRECTORY, Settings
 from cilium_hubble.daemon import Daemon
-from cilium_hubble.errors import ConfigError, RingBusy
+from cilium_hubble.errors import RingBusy
 
 log = structlog.get_logger(__name__)
 
 USAGE = """usage: cilium-hubble [--config-dir DIR] [--KEY VALUE ...]
+       cilium-hubble relay [--help]
 
 Reads the kernel's events and serves flows. Settings come from one file per key in DIR (default
 /etc/cilium/config), from CILIUM_KEY variables and from flags; the later wins. Keys:
-hubble-socket-path, hubble-event-buffer-capacity, hubble-metrics-server, cluster-name, state-dir,
-bpf-root, debug.
+hubble-socket-path, hubble-event-buffer-capacity, hubble-metrics-server, hubble-listen-address,
+hubble-disable-tls, hubble-tls-cert-file, hubble-tls-key-file, hubble-tls-client-ca-files,
+cluster-name, state-dir, bpf-root, debug.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the daemon and exit: 0 after SIGTERM or SIGINT, 1 for a crash, 2 for bad settings."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["relay"]:
+        from cilium_hubble.relay.main import main as relay
+
+        sys.exit(relay(words[1:]))
     if "--help" in words or "-h" in words:
         print(USAGE, end="")
         return
@@ -41,25 +51,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     except ConfigError as error:
         print(f"cilium-hubble: {error}", file=sys.stderr)
         sys.exit(2)
-    logs.setup(settings.debug)
+    logs.setup(settings.debug, {"grpc": logging.WARNING})
     sys.exit(asyncio.run(serve(settings)))
-
-
-def parse_flags(words: Sequence[str]) -> dict[str, str]:
-    """Return `--key value` and `--key=value` pairs. ConfigError names what is neither."""
-    flags: dict[str, str] = {}
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        key, separator, value = word.partition("=")
-        if not key.startswith("--") or len(key) == 2:
-            raise ConfigError(word, "is not a --key; see cilium-hubble --help")
-        if not separator:
-            if not rest:
-                raise ConfigError(key.removeprefix("--"), "has no value")
-            value = rest.pop(0)
-        flags[key.removeprefix("--")] = value
-    return flags
 
 
 async def serve(settings: Settings) -> int:

@@ -16,9 +16,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from cilium_core.layouts.events import EventType
+from cilium_hubble.access.server import AccessRecords
 from cilium_hubble.flows import summary
 from cilium_hubble.flows.ingest import Ingest
-from cilium_hubble.flows.record import LostSource, Verdict
+from cilium_hubble.flows.record import REQUEST, Application, LostSource, Verdict
 from cilium_hubble.flows.words import observation_point
 from cilium_hubble.kernel.dtypes import Rows
 from cilium_hubble.kernel.source import EventSource
@@ -31,6 +32,12 @@ _TYPES = {
     EventType.DROP: "Drop",
     EventType.TRACE: "Trace",
     EventType.POLICY_VERDICT: "PolicyVerdict",
+    REQUEST: "L7",
+}
+_APPLICATIONS = {
+    Application.DNS: "DNS",
+    Application.HTTP: "HTTP",
+    Application.KAFKA: "Kafka",
 }
 _PROTOCOLS = {
     summary.TCP: "TCP",
@@ -71,6 +78,7 @@ class HubbleCollector(Collector):
         observer: Observer,
         monitor: Monitor,
         applier: Applier,
+        records: AccessRecords,
     ) -> None:
         """Read these at each scrape."""
         self._flows = flows
@@ -79,6 +87,7 @@ class HubbleCollector(Collector):
         self._observer = observer
         self._monitor = monitor
         self._applier = applier
+        self._records = records
 
     def collect(self) -> Iterator[Metric]:
         """Yield all families."""
@@ -89,12 +98,21 @@ class HubbleCollector(Collector):
         yield version
         counters = {
             "hubble_ring_events_seen": ("Events taken out of the kernel's ring", self._source.seen),
+            "hubble_unusable_access_records": (
+                "Records of proxies that made no sense",
+                self._ingest.unusable,
+            ),
+            "hubble_forgotten_requests": (
+                "Texts of requests that gave way to newer ones",
+                self._ingest.payloads.forgotten,
+            ),
             "hubble_unknown_events": ("Events of types that are not known", self._ingest.unknown),
         }
         for name, (text, value) in counters.items():
             yield CounterMetricFamily(name, text, value=value)
         gauges = {
             "hubble_ring_bytes": ("Size of the kernel's ring", self._source.capacity),
+            "hubble_request_bytes": ("Memory of requests' texts", self._ingest.payloads.bytes),
             "hubble_stored_flows": ("Flows that queries see", self._ingest.store.shown),
             "hubble_interned_parties": ("Distinct ends of flows held", len(self._ingest.parties)),
             "hubble_subscribers": ("Streams of flows being served", self._observer.subscribers),
@@ -114,9 +132,8 @@ class HubbleCollector(Collector):
             labels=["protocol", "type", "subtype", "verdict"],
         )
         for (kind, subtype, verdict, protocol), count in list(self._flows.counts.items()):
-            point = observation_point(subtype) if kind == EventType.TRACE else ""
             name = _PROTOCOLS.get(protocol, "Unknown protocol")
-            labels = [name, _TYPES[EventType(kind)], point, Verdict(verdict).name]
+            labels = [name, _TYPES[kind], _subtype(kind, subtype), Verdict(verdict).name]
             family.add_metric(labels, count)
         return family
 
@@ -124,12 +141,20 @@ class HubbleCollector(Collector):
         family = CounterMetricFamily("hubble_lost_events", "Events lost", labels=["source"])
         family.add_metric([_LOST[LostSource.KERNEL_RING]], self._source.lost_ever)
         family.add_metric([_LOST[LostSource.FLOW_STORE]], self._observer.missed)
+        family.add_metric([_LOST[LostSource.PROXIES]], self._records.lost)
         return family
+
+
+def _subtype(kind: int, subtype: int) -> str:
+    if kind == REQUEST:
+        return _APPLICATIONS.get(Application(subtype), "")
+    return observation_point(subtype) if kind == EventType.TRACE else ""
 
 
 _LOST = {
     LostSource.KERNEL_RING: "perf_event_ring_buffer",
     LostSource.FLOW_STORE: "hubble_ring_buffer",
+    LostSource.PROXIES: "observer_events_queue",
 }
 
 

@@ -170,9 +170,10 @@ def test_what_goes_together() -> None:
         ("from-identity", str(1 << 32), "neither a number"),
         ("traffic-direction", "up", "neither ingress nor egress"),
         ("ip-version", "5", "is not none, v4 or v6"),
-        ("tcp-flags", "syn,xyz", "'XYZ' is not a TCP flag"),
-        ("type", "some", "'some' is not an event type"),
-        ("type", "trace:nowhere", "'nowhere' is not a subtype of trace"),
+        ("tcp-flags", "syn,xyz", "'syn,xyz' is not a list of TCP flags; there are ACK"),
+        ("type", "some", "--type: 'some' is not an event type; there are "),
+        ("type", "drop:x", "--type: 'drop:x' has a wrong subtype; after drop: stands a number"),
+        ("type", "trace:nowhere", "'trace:nowhere' has a wrong subtype; after trace: stands to-"),
         ("http-header", "x", "is not name:value"),
     ],
 )

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from cilium_core.errors import FieldError
 from cilium_core.proto import flow_pb2
-from cilium_core.proto.flow_pb2 import FlowFilter, TCPFlags
+from cilium_core.proto.flow_pb2 import FlowFilter, HTTPHeader, TCPFlags
 from cilium_hubble.filters.compiling import compile_lists
 from cilium_hubble.filters.selectors import parse, selectors
 from cilium_hubble.flows.build import FlowBuilder
@@ -233,14 +233,11 @@ def test_lost_events_always_pass_and_nothing_else_by_accident() -> None:
 @pytest.mark.parametrize(
     ("item", "path", "reason"),
     [
-        (
-            FlowFilter(http_method=["GET"]),
-            "whitelist[0].http_method",
-            "HTTP requests are not recorded",
-        ),
-        (FlowFilter(source_fqdn=["a.b"]), "whitelist[0].source_fqdn", "DNS names"),
+        (FlowFilter(http_status_code=["6"]), "whitelist[0].http_status_code[0]", "404 or 5+"),
+        (FlowFilter(http_path=["("]), "whitelist[0].http_path[0]", "is no pattern"),
+        (FlowFilter(http_header=[HTTPHeader()]), "whitelist[0].http_header[0].key", "is empty"),
+        (FlowFilter(source_fqdn=["a b"]), "whitelist[0].source_fqdn[0]", "is not a name"),
         (FlowFilter(source_ip_xlated=["1.1.1.1"]), "whitelist[0].source_ip_xlated", "translated"),
-        (FlowFilter(trace_id=["x"]), "whitelist[0].trace_id", "trace contexts"),
         (
             FlowFilter(experimental=FlowFilter.Experimental(cel_expression=["true"])),
             "whitelist[0].experimental",
@@ -261,7 +258,6 @@ def test_lost_events_always_pass_and_nothing_else_by_accident() -> None:
             "whitelist[0].protocol[1]",
             "'smtp' is not one of tcp",
         ),
-        (FlowFilter(protocol=["http"]), "whitelist[0].protocol[0]", "not recorded yet"),
         (FlowFilter(source_label=["a=b,"]), "whitelist[0].source_label[0]", "a label is missing"),
         (FlowFilter(source_label=["a in b"]), "whitelist[0].source_label[0]", "from 'a in b' on"),
         (FlowFilter(node_name=["a/b/c"]), "whitelist[0].node_name[0]", "[cluster/]node"),
@@ -289,8 +285,8 @@ def test_what_cannot_be_honoured_is_named(item: FlowFilter, path: str, reason: s
 
 
 def test_paths_say_which_list_and_filter() -> None:
-    with pytest.raises(FieldError, match=r"blacklist\[1\].dns_query"):
-        compile_lists([], [FlowFilter(), FlowFilter(dns_query=["x"])], Node1().names)
+    with pytest.raises(FieldError, match=r"blacklist\[1\].ip_trace_id"):
+        compile_lists([], [FlowFilter(), FlowFilter(ip_trace_id=[1])], Node1().names)
 
 
 def test_every_field_of_the_api_is_either_supported_or_refused_by_name() -> None:

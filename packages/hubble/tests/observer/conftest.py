@@ -14,7 +14,7 @@ from hubble_fakes import Node1
 
 from cilium_core.proto import observer_pb2 as pb
 from cilium_hubble.observer.server import serve
-from cilium_hubble.observer.service import Observer
+from cilium_hubble.observer.service import Observer, handler
 
 
 @dataclass
@@ -58,6 +58,9 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
     node = Node1(capacity=15)
     observer = Observer(node.ingest, node.names)
     path = tmp_path / "hubble.sock"
-    async with serve(path, observer), grpc.aio.insecure_channel(f"unix:{path}") as channel:
+    async with (
+        serve(path, [handler(observer)]),
+        grpc.aio.insecure_channel(f"unix:{path}") as channel,
+    ):
         yield Served(node, observer, channel, path)
     assert not path.exists()

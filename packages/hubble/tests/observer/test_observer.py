@@ -149,7 +149,7 @@ async def test_ingest_goes_on_while_somebody_reads_everything(served: Any) -> No
     ("fields", "words"),
     [
         ({"first": True, "follow": True}, "first: cannot be specified with follow"),
-        ({"whitelist": [FlowFilter(http_path=["/"])]}, "whitelist[0].http_path: is not supported"),
+        ({"whitelist": [FlowFilter(ip_trace_id=[1])]}, "whitelist[0].ip_trace_id: is not"),
         ({"blacklist": [FlowFilter(source_ip=["x"])]}, "blacklist[0].source_ip[0]: 'x' is neither"),
         ({"field_mask": FieldMask(paths=["source.shoe"])}, "field_mask: 'source.shoe' is not"),
         ({"since": Timestamp(nanos=-1)}, "since: is not a time"),

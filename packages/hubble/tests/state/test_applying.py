@@ -32,6 +32,7 @@ OBJECTS = {
         name="svc",
         frontends=[pb.Frontend(address="10.96.0.1", port=80, protocol=6)],
     ),
+    "cluster_node": pb.ClusterNode(name="other", address="172.30.0.12"),
     "policy": pb.Policy(
         number=3,
         revision=5,
@@ -57,6 +58,7 @@ def update(kind: int, revision: int, *names: str, epoch: str = "e", removed: boo
 
 def held(known: Directory) -> set[str]:
     found = {
+        "cluster_node": bool(known.cluster.addresses),
         "endpoint": bool(known.endpoints),
         "identity": bool(known.identities),
         "prefix": bool(known.prefixes),
@@ -75,6 +77,7 @@ def test_what_each_object_becomes() -> None:
     assert known.endpoints == {7: Endpoint(7, "shop", "web-1", 1001, ("k8s:a=b",), addresses, web)}
     assert known.identities == {1001: ("k8s:a=b",)}
     assert known.prefixes == {"10.0.1.0/24": Peer(77)}
+    assert known.cluster.addresses == {"other": "172.30.0.12"}
     front = Frontend(pack_address("10.96.0.1"), 80, 6)
     assert known.services == {4: (ServiceName("ns", "svc"), (front,))}
     assert known.rules.deciders(INGRESS) == (Origin("NetworkPolicy", "ns", "p"),)

@@ -19,12 +19,12 @@ import aiohttp
 import structlog
 
 from cilium_core.crds.definitions import definitions
+from cilium_core.process.access import Access
 from cilium_operator import crds
 from cilium_operator.cluster import Cluster
 from cilium_operator.config import Settings
 from cilium_operator.controllers import Controllers
 from cilium_operator.errors import ApiError, LeadershipLost
-from cilium_operator.kube.access import Access
 from cilium_operator.kube.client import ApiClient
 from cilium_operator.kube.lease import LEASE_NAME, Elector, LeaseTimes
 from cilium_operator.kube.stores import ApiLeaseStore, EventRecorder

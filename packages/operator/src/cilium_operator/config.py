@@ -15,8 +15,8 @@ import msgspec
 
 from cilium_core.addresses import Network
 from cilium_core.cidr import first_overlap, overlaps, parse_network
-from cilium_core.errors import FieldError
-from cilium_operator.errors import ConfigError
+from cilium_core.errors import ConfigError, FieldError
+from cilium_core.process.settings import Source, read_directory, read_environment
 
 DEFAULT_DIRECTORY = Path("/etc/cilium/config")
 TAINT_KEY = "node.cilium.io/agent-not-ready"
@@ -52,23 +52,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     retry_period: float = 2.0
     prometheus_address: tuple[str, int] | None = ("0.0.0.0", 9963)
     health_address: tuple[str, int] = ("127.0.0.1", 9234)
+    cluster_name: str = "default"
+    keep_certificates: bool = False
+    certificate_days: int = 365
+    relay_server_certificate: bool = False
     debug: bool = False
 
 
-class _Source:
-    """Text values by key, with one parser per type; each failure names its key."""
-
-    def __init__(self, values: Mapping[str, str]) -> None:
-        self._values = values
-
-    def text(self, key: str, default: str) -> str:
-        return self._values.get(key, default).strip()
-
-    def boolean(self, key: str, default: bool) -> bool:
-        raw = self.text(key, "true" if default else "false").lower()
-        if raw not in ("true", "false"):
-            raise ConfigError(key, f"{raw!r} is neither true nor false")
-        return raw == "true"
+class _Source(Source):
+    """The types that only the operator's settings have."""
 
     def integer(self, key: str, default: int) -> int:
         raw = self.text(key, str(default))
@@ -93,30 +85,6 @@ class _Source:
             return tuple(parse_network(key, word) for word in words)
         except FieldError as error:
             raise ConfigError(key, error.reason) from error
-
-    def address(self, key: str, default: str) -> tuple[str, int]:
-        raw = self.text(key, default)
-        host, separator, port = raw.rpartition(":")
-        if not separator or not port.isdecimal() or int(port) > 65535:
-            raise ConfigError(key, f"{raw!r} is not host:port")
-        return host.strip("[]") or "0.0.0.0", int(port)
-
-
-def read_values(directory: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the text of every key: files of the directory, then `CILIUM_…` variables.
-
-    Hidden files (the links that Kubernetes keeps for a mounted ConfigMap) are left out. A
-    directory that does not exist has no keys.
-    """
-    values: dict[str, str] = {}
-    if directory.is_dir():
-        for path in sorted(directory.iterdir()):
-            if not path.name.startswith(".") and path.is_file():
-                values[path.name] = path.read_text().strip()
-    for name, value in environment.items():
-        if name.startswith("CILIUM_"):
-            values[name.removeprefix("CILIUM_").lower().replace("_", "-")] = value
-    return values
 
 
 def parse(values: Mapping[str, str]) -> Settings:
@@ -155,19 +123,31 @@ def parse(values: Mapping[str, str]) -> Settings:
         retry_period=retry,
         prometheus_address=_metrics_address(source),
         health_address=source.address("operator-api-serve-addr", "127.0.0.1:9234"),
+        cluster_name=source.text("cluster-name", "default"),
+        keep_certificates=source.boolean("certificates-hubble", False),
+        certificate_days=_days(source),
+        relay_server_certificate=source.boolean("certificates-relay-server", False),
         debug=source.boolean("debug", False),
     )
 
 
 def load(directory: Path, environment: Mapping[str, str]) -> Settings:
-    """Read and check the settings of this process."""
-    return parse(read_values(directory, environment))
+    """Read and check the settings of this process. A directory that does not exist has no keys."""
+    files = read_directory(directory) if directory.is_dir() else {}
+    return parse({**files, **read_environment(environment)})
 
 
 def _require(source: _Source, key: str, accepted: tuple[str, ...], default: str) -> None:
     value = source.text(key, default)
     if value not in accepted:
         raise ConfigError(key, f"{value!r} is not supported; use {' or '.join(accepted)}")
+
+
+def _days(source: _Source) -> int:
+    days = source.integer("certificates-validity-days", 365)
+    if not 2 <= days <= 825:
+        raise ConfigError("certificates-validity-days", f"{days} is not from 2 to 825")
+    return days
 
 
 def _metrics_address(source: _Source) -> tuple[str, int] | None:

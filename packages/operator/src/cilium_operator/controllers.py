@@ -16,6 +16,7 @@ import aiohttp
 import structlog
 
 from cilium_operator import policies
+from cilium_operator.certificates.keeper import CertificateKeeper
 from cilium_operator.cluster import Cluster
 from cilium_operator.config import Settings
 from cilium_operator.errors import ApiError
@@ -32,6 +33,7 @@ from cilium_operator.views import CiliumNodeView
 from cilium_operator.workqueue import WorkQueue
 
 log = structlog.get_logger("cilium_operator")
+CERTIFICATES_SECONDS = 60.0  # between two looks at a few Secrets, which somebody may delete
 LISTED = {"nodes": "/api/v1/nodes", "cilium_nodes": "/apis/cilium.io/v2/ciliumnodes"}
 
 
@@ -58,6 +60,7 @@ class Controllers:
         self._ipam = IpamController(self._allocator, self._store, self._warn_node)
         self._reservations = Reservations(self._allocator)
         self._identities = IdentityCollector(client, settings, metrics)
+        self._certificates = CertificateKeeper(client, settings)
         self._ipam_queue = WorkQueue("ipam", metrics)
         self._taint_queue = WorkQueue("node-taint", metrics)
         self._node_queue = WorkQueue("node-gc", metrics)
@@ -91,6 +94,7 @@ class Controllers:
     def tasks(self) -> list[Coroutine[Any, Any, None]]:
         """Return what has to run while this process leads."""
         settings = self._settings
+        certificates = CERTIFICATES_SECONDS if settings.keep_certificates else 0.0
         return [
             self._run_ipam(),
             self._after_sync(lambda: self._taint_queue.run(self._sync_taint)),
@@ -99,6 +103,7 @@ class Controllers:
             self._every("identity-gc", settings.identity_gc_interval, self._identities.run),
             self._every("endpoint-gc", settings.endpoint_gc_interval, self._collect_endpoints),
             self._every("nodes-gc", settings.node_gc_interval, self._compare),
+            self._every("hubble-certificates", certificates, self._certificates.run),
         ]
 
     async def _run_ipam(self) -> None:

@@ -3,11 +3,7 @@
 
 from __future__ import annotations
 
-from cilium_core.errors import CiliumError, FieldError
-
-
-class ConfigError(FieldError):
-    """A configuration key has a value that cannot be used; `field` is the key."""
+from cilium_core.errors import CiliumError
 
 
 class ApiError(CiliumError):

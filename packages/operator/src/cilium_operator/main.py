@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -12,10 +13,10 @@ from pathlib import Path
 
 import structlog
 
-from cilium_core.errors import CiliumError
-from cilium_operator import config, logs
-from cilium_operator.errors import ConfigError
-from cilium_operator.kube.access import SERVICE_ACCOUNT, Access, from_kubeconfig, in_cluster
+from cilium_core.errors import CiliumError, ConfigError
+from cilium_core.process import logs
+from cilium_core.process.access import SERVICE_ACCOUNT, Access, from_kubeconfig, in_cluster
+from cilium_operator import config
 
 
 def main() -> None:
@@ -26,7 +27,7 @@ def main() -> None:
 def start(arguments: list[str], environment: Mapping[str, str]) -> int:
     """Run the operator with these arguments and return the exit code."""
     options = _parser().parse_args(arguments)
-    logs.setup(debug=False)
+    _log(debug=False)
     log = structlog.get_logger("cilium_operator")
     try:
         settings = config.load(options.config_dir, environment)
@@ -34,7 +35,7 @@ def start(arguments: list[str], environment: Mapping[str, str]) -> int:
     except (ConfigError, OSError) as error:
         log.error("wrong configuration", error=str(error))
         return 2
-    logs.setup(debug=settings.debug)
+    _log(settings.debug)
     from cilium_operator.app import run
 
     try:
@@ -44,6 +45,11 @@ def start(arguments: list[str], environment: Mapping[str, str]) -> int:
         return 1
     log.info("operator ends")
     return 0
+
+
+def _log(debug: bool) -> None:
+    kopf = logging.DEBUG if debug else logging.WARNING
+    logs.setup(debug, {"kopf": kopf, "aiohttp.access": logging.WARNING})
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,10 +13,10 @@ from typing import Any, cast
 
 import kopf
 
+from cilium_core.process.access import Access
+from cilium_core.process.session import BASE_URL, open_session
 from cilium_operator.cluster import Cluster
 from cilium_operator.config import Settings
-from cilium_operator.kube.access import Access
-from cilium_operator.kube.session import BASE_URL, open_session
 from cilium_operator.views import (
     AgentView,
     CiliumNodeView,

@@ -102,6 +102,10 @@ def test_definitions_are_registered_and_validate(plane: Any, operator: Any) -> N
     empty = {"apiVersion": "cilium.io/v2", "kind": "CiliumNetworkPolicy"}
     with pytest.raises(AssertionError, match="either spec or specs must be set"):
         plane.request("POST", policies, {**empty, "metadata": {"name": "none"}})
+    nodes = {"nodeSelector": {}, "ingress": [{"fromEntities": ["all"]}]}
+    for kind in ({"spec": nodes}, {"specs": [nodes]}):
+        with pytest.raises(AssertionError, match="the host firewall is not available yet"):
+            plane.request("POST", policies, {**empty, "metadata": {"name": "nodes"}, **kind})
     article = json.loads(Path(__file__).with_name("l7-visibility.json").read_text())
     article["metadata"]["namespace"] = "default"
     stored = plane.request("POST", policies, article)

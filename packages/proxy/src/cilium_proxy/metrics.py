@@ -30,13 +30,16 @@ class Counts:
     def __init__(self, registry: CollectorRegistry) -> None:
         """Register the histograms."""
         self.requests: Counter[str] = Counter()
-        self.replies = Histogram(
+        replies = Histogram(
             "cilium_proxy_upstream_reply_seconds",
             "Time to the first byte of a response",
             ["error", "protocol_l7", "scope"],
             buckets=_SECONDS,
             registry=registry,
         )
+        self._replies = {
+            failed: replies.labels(str(failed).lower(), "http", "total") for failed in (True, False)
+        }
         self.settled = Histogram(
             "cilium_proxy_rule_set_update_seconds",
             "Time from a rule set's arrival until it is in force",
@@ -51,8 +54,7 @@ class Counts:
                 self.requests["received"] += 1
                 self.requests[_RULES.get(record.verdict, "error")] += 1
             else:
-                error = "true" if record.l7.http.code >= 500 else "false"
-                reply = self.replies.labels(error, "http", "total")
+                reply = self._replies[record.l7.http.code >= 500]
                 reply.observe(record.l7.latency_ns / 1e9)
             yield record
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The proxy's neighbours for tests: an agent that also learns, and a hubble that takes records."""
+"""The proxy's neighbour for tests: an agent that also learns."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import grpc
 import grpc.aio
 from proxy_fakes import SERVICE, FakeAgent, rule_set
 
-from cilium_core.proto import access_pb2 as access
 from cilium_core.proto import proxy_pb2 as pb
 
 
@@ -58,42 +57,6 @@ class Agent(FakeAgent):
         await asyncio.sleep(self.delay)
         self.learned.append((answer, time.monotonic()))
         return pb.Learned(selected=True)
-
-
-class Hubble:
-    """Serves AccessRecords and keeps what comes."""
-
-    def __init__(self, socket: Path) -> None:
-        """Serve on `socket` once started."""
-        self.records: list[access.Record] = []
-        self._socket = socket
-        self._server: Any = None
-
-    async def __aenter__(self) -> Hubble:
-        """Start."""
-        self._server = grpc.aio.server()
-        push: Any = grpc.stream_stream_rpc_method_handler(
-            self._push, access.Batch.FromString, access.Taken.SerializeToString
-        )
-        self._server.add_generic_rpc_handlers(
-            (
-                grpc.method_handlers_generic_handler(
-                    "cilium.python.access.v1.AccessRecords", {"Push": push}
-                ),
-            )
-        )
-        self._server.add_insecure_port(f"unix:{self._socket}")
-        await self._server.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Die."""
-        await self._server.stop(0)
-
-    async def _push(self, batches: AsyncIterator[access.Batch], _context: Any) -> Any:
-        async for batch in batches:
-            self.records.extend(batch.records)
-            yield access.Taken(number=batch.number)
 
 
 async def until(true: Callable[[], bool], seconds: float = 5.0) -> None:

@@ -19,8 +19,9 @@ import dns.rcode
 import pytest
 import pytest_asyncio
 from dns_lab import CLIENT, SERVER, Lab, Proxy, inside, lab, run
-from dns_neighbours import Agent, Hubble, dns_set, until
+from dns_neighbours import Agent, dns_set, until
 from dns_servers import MANY, Server
+from proxy_fakes import FakeHubble
 
 from cilium_core.proto import flow_pb2 as flow
 
@@ -51,7 +52,7 @@ class World:
     lab: Lab
     server: Server
     agent: Agent
-    hubble: Hubble
+    hubble: FakeHubble
     proxy: Proxy
     start: Callable[..., Proxy]
 
@@ -97,7 +98,7 @@ async def world(places: Lab, server: Server, tmp_path: Path) -> AsyncIterator[Wo
 
     async with (
         Agent(tmp_path / "proxies.sock", rules) as agent,
-        Hubble(tmp_path / "access.sock") as hubble,
+        FakeHubble(tmp_path / "access.sock") as hubble,
     ):
         proxy = start()
         assert (await agent.result(PORT, 1)).error == ""
@@ -140,6 +141,9 @@ async def test_refusals_can_be_nonexistence(world: World) -> None:
 
 
 async def test_the_agent_learns_before_the_client_does(world: World) -> None:
+    world.proxy.kill()
+    world.start(tofqdns_proxy_response_max_delay="5s")  # a busy machine is no slow agent
+    await until(lambda: len(world.agent.results) > 1)
     world.agent.delay = 0.05
     for number in range(20):
         answer = await world.ask("changing.allowed.test")

@@ -16,7 +16,8 @@ from cilium_proxy.dns.questions import NotAQuestion
 
 
 def ask(name: str, kind: str = "A", **options: int) -> bytes:
-    return dns.message.make_query(name, kind, **options).to_wire()
+    # The id is in tests' names, which have to be the same in each worker.
+    return dns.message.make_query(name, kind, id=0x6942, **options).to_wire()
 
 
 @pytest.mark.parametrize("kind", ["A", "AAAA", "ANY", "HTTPS", "PTR", "TYPE65280"])

@@ -8,8 +8,8 @@ from pathlib import Path
 import dns.rcode
 import pytest
 
+from cilium_core.errors import ConfigError
 from cilium_proxy.dns.settings import MOST, Settings, load
-from cilium_proxy.errors import ConfigError
 
 
 def read(path: Path, **values: str) -> Settings:

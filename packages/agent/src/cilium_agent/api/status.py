@@ -10,6 +10,7 @@ from typing import Any
 from cilium_agent.state import VERSION, AgentState, Outcome
 from cilium_core.identity import MAX_CLUSTER_IDENTITY, MIN_CLUSTER_IDENTITY
 from cilium_core.layouts.datapath import ALL_MAPS
+from cilium_core.layouts.spec import MapSpec
 
 SILENCE = 150.0  # seconds without a word from the API server before it counts as lost
 _OFF = {"state": "Disabled"}
@@ -59,10 +60,18 @@ def status(state: AgentState, *, brief: bool = False) -> dict[str, Any]:
         "hubble-metrics": state.observer.status().get("metrics", _OFF),
         "encryption": {"mode": "Disabled", "msg": ""},
         "auth-certificate-provider": _OFF,
-        "bpf-maps": {"maps": [{"name": spec.name, "size": spec.max_entries} for spec in ALL_MAPS]},
+        "bpf-maps": {
+            "maps": [{"name": spec.name, "size": spec.max_entries} for spec in _maps(state)]
+        },
         "client-id": 0,
         "features-not-available": not_available(state),
     }
+
+
+def _maps(state: AgentState) -> list[MapSpec[Any, Any]]:
+    """Return the maps as large as they are, as soon as they are open."""
+    opened = state.store.sized() if state.store is not None else {}
+    return [opened.get(spec.name, spec) for spec in ALL_MAPS]
 
 
 def not_available(state: AgentState) -> list[str]:

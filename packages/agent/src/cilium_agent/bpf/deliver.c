@@ -68,13 +68,8 @@ static __always_inline bool forges_tunnel(const struct packet *pkt)
 		       pkt->target_identity == IDENTITY_KUBE_APISERVER);
 }
 
-int deliver(struct __sk_buff *skb)
+static __always_inline int deliver_now(struct __sk_buff *skb, struct packet *pkt)
 {
-	struct packet *pkt = packet_scratch();
-	const struct addr *node;
-
-	if (!pkt)
-		return TC_ACT_SHOT;
 	if (forges_tunnel(pkt))
 		return drop(skb, pkt, DROP_ENCAPSULATED, DIRECTION_EGRESS);
 	if (pkt->local)
@@ -83,12 +78,18 @@ int deliver(struct __sk_buff *skb)
 	 * both believe the other has an address. */
 	if (pkt->origin == ORIGIN_OVERLAY)
 		return drop(skb, pkt, DROP_UNROUTABLE, DIRECTION_INGRESS);
-	node = find_tunnel(pkt);
-	if (node)
-		return send_to_node(skb, pkt, node);
+	if (!is_unset(&pkt->node))
+		return send_to_node(skb, pkt);
 	/* The stack has routed to cilium_host because it took the address for a pod's: it would
 	 * come back for ever. From a pod, the rest is the world's and the stack's business. */
 	if (pkt->origin == ORIGIN_HOST && !is_link_scope(pkt))
 		return drop(skb, pkt, DROP_UNROUTABLE, DIRECTION_EGRESS);
 	return forwarded(skb, pkt, OBSERVE_TO_STACK);
+}
+
+int deliver(struct __sk_buff *skb)
+{
+	struct packet *pkt = packet_scratch();
+
+	return pkt ? deliver_now(skb, pkt) : TC_ACT_SHOT;
 }

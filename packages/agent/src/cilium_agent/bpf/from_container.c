@@ -32,11 +32,10 @@ int from_container(struct __sk_buff *skb)
 		return drop_unparsed(skb, reason, DIRECTION_EGRESS);
 	if (is_link_control(pkt))
 		return TC_ACT_OK;
-	if (!find_endpoint(&pkt->tuple.saddr, &pkt->source) ||
-		pkt->source.ifindex != skb->ifindex) {
+	if (!find_sender(pkt) || pkt->source.ifindex != skb->ifindex) {
 		forget(&pkt->source); /* who lends an address is not who has it */
 		return drop(skb, pkt, DROP_INVALID_SOURCE, DIRECTION_EGRESS);
 	}
 	pkt->source_identity = pkt->source.identity;
-	return first_stage(skb, pkt);
+	return pkt->fragment ? first_stage(skb, pkt) : track_egress(skb, pkt);
 }

@@ -81,13 +81,12 @@ static __always_inline void end_connection(struct packet *pkt)
 static __always_inline int judge_for(struct __sk_buff *skb, struct packet *pkt,
 	const struct endpoint_info *own, u32 peer, u8 direction)
 {
-	/* The node's own probes always reach its pods. */
-	bool enforced = own->policy && !(direction == DIRECTION_INGRESS && peer == IDENTITY_HOST);
+	__be16 port = pkt->icmp ? bpf_htons(pkt->icmp_type) : pkt->tuple.dport;
 	bool known = pkt->state == STATE_ESTABLISHED;
 	int reason = 0;
 
-	if (enforced) {
-		reason = policy_verdict(pkt, own->policy, peer);
+	if (is_enforced(own, direction, peer)) {
+		reason = policy_verdict(pkt, own->policy, direction, port, peer);
 		if ((reason || !known) && reports(EVENT_POLICY_VERDICT))
 			report(skb, pkt, EVENT_POLICY_VERDICT, reason, skb->ifindex);
 	}

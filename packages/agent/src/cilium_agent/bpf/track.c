@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Both policies' first look: a packet of a connection that is known and still current goes on at
- * once, others are judged. */
+ * once, others are judged. What a pod sends on one goes through without a tail call. */
 
 /* Behind the sender's policy comes the receiver's, if that is a pod of this node. */
 static __always_inline int pass(struct __sk_buff *skb, struct packet *pkt)
@@ -21,14 +21,33 @@ static __always_inline bool wants_translation(const struct packet *pkt, int know
 							      pkt->tuple.dport, pkt->tuple.proto));
 }
 
-int egress(struct __sk_buff *skb)
+static __always_inline int track_ingress(struct __sk_buff *skb, struct packet *pkt)
 {
-	struct packet *pkt = packet_scratch();
 	int known;
 
-	if (!pkt)
+	start_judging(pkt, DIRECTION_INGRESS);
+	if (pkt->icmp >= ICMP_ERROR) {
+		go(skb, CALL_RELATED);
+		return drop_unparsed(skb, DROP_MISSED_TAIL_CALL, DIRECTION_INGRESS);
+	}
+	known = track(skb, pkt, &pkt->target, pkt->source_identity);
+	if (known == TRACK_PASS)
+		return deliver_now(skb, pkt);
+	if (known == TRACK_ENDED)
+		return drop(skb, pkt, DROP_POLICY, DIRECTION_INGRESS);
+	if (known == TRACK_RENEW)
+		go(skb, CALL_RENEW);
+	else
+		go(skb, CALL_JUDGE);
+	return drop_unparsed(skb, DROP_MISSED_TAIL_CALL, DIRECTION_INGRESS);
+}
+
+static __always_inline int track_egress(struct __sk_buff *skb, struct packet *pkt)
+{
+	int known;
+
+	if (!locate(pkt))
 		return TC_ACT_SHOT;
-	locate(pkt);
 	start_judging(pkt, DIRECTION_EGRESS);
 	if (pkt->icmp >= ICMP_ERROR) {
 		go(skb, CALL_RELATED);
@@ -37,32 +56,27 @@ int egress(struct __sk_buff *skb)
 	known = track(skb, pkt, &pkt->source, pkt->target_identity);
 	if (known == TRACK_ENDED)
 		return drop(skb, pkt, DROP_POLICY, DIRECTION_EGRESS);
-	if (wants_translation(pkt, known))
+	if (known == TRACK_RENEW)
+		go(skb, CALL_RENEW);
+	else if (wants_translation(pkt, known))
 		go(skb, CALL_TRANSLATE);
 	else if (known == TRACK_PASS)
-		return pass(skb, pkt);
+		return to_pod(pkt) ? track_ingress(skb, pkt) : deliver_now(skb, pkt);
 	else
 		go(skb, CALL_JUDGE);
 	return drop_unparsed(skb, DROP_MISSED_TAIL_CALL, DIRECTION_EGRESS);
 }
 
+int egress(struct __sk_buff *skb)
+{
+	struct packet *pkt = packet_scratch();
+
+	return pkt ? track_egress(skb, pkt) : TC_ACT_SHOT;
+}
+
 int ingress(struct __sk_buff *skb)
 {
 	struct packet *pkt = packet_scratch();
-	int known;
 
-	if (!pkt)
-		return TC_ACT_SHOT;
-	start_judging(pkt, DIRECTION_INGRESS);
-	if (pkt->icmp >= ICMP_ERROR) {
-		go(skb, CALL_RELATED);
-		return drop_unparsed(skb, DROP_MISSED_TAIL_CALL, DIRECTION_INGRESS);
-	}
-	known = track(skb, pkt, &pkt->target, pkt->source_identity);
-	if (known == TRACK_ENDED)
-		return drop(skb, pkt, DROP_POLICY, DIRECTION_INGRESS);
-	if (known == TRACK_PASS)
-		return pass(skb, pkt);
-	go(skb, CALL_JUDGE);
-	return drop_unparsed(skb, DROP_MISSED_TAIL_CALL, DIRECTION_INGRESS);
+	return pkt ? track_ingress(skb, pkt) : TC_ACT_SHOT;
 }

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -30,9 +31,13 @@ class PinnedMap(Generic[K, V]):
     """One map of `cilium_core.layouts.datapath`, opened from or created at its pin."""
 
     def __init__(self, spec: MapSpec[K, V], fd: int) -> None:
-        """Wrap an open descriptor; use `open_or_create`."""
+        """Wrap an open descriptor; use `open_or_create`.
+
+        `after_write` is called after every write, whole or not, before the call returns.
+        """
         self.spec = spec
         self.fd = fd
+        self.after_write: Callable[[], None] | None = None
         self._key = spec.key
         self._value = spec.value
 
@@ -40,7 +45,9 @@ class PinnedMap(Generic[K, V]):
     def open_or_create(cls, spec: MapSpec[K, V], directory: Path) -> PinnedMap[K, V]:
         """Open `directory/spec.name`, or create and pin it.
 
-        MapMismatch when the pinned map's kind, sizes or flags are not the declared ones.
+        MapMismatch when the pinned map's kind, sizes or flags are not the declared ones. A sizable
+        map that is pinned stays as large as it is, since programs use it, and the result's `spec`
+        says how large that is.
         """
         path = directory / spec.name
         fd = syscall.obj_get(path)
@@ -57,7 +64,10 @@ class PinnedMap(Generic[K, V]):
             syscall.obj_pin(fd, path)
             return cls(spec, fd)
         try:
-            _check(spec, path, syscall.map_info(fd))
+            info = syscall.map_info(fd)
+            if spec.sizable:
+                spec = replace(spec, max_entries=info.max_entries)
+            _check(spec, path, info)
         except MapMismatch:
             os.close(fd)
             raise
@@ -85,6 +95,12 @@ class PinnedMap(Generic[K, V]):
 
     def update_raw(self, keys: bytes, values: bytes) -> None:
         """Write entries laid end to end, in order; errors as `update_many`."""
+        try:
+            self._update(keys, values)
+        finally:
+            self._written()
+
+    def _update(self, keys: bytes, values: bytes) -> None:
         count = len(keys) // self._key.SIZE
         if count > 1:
             try:
@@ -103,8 +119,15 @@ class PinnedMap(Generic[K, V]):
 
     def delete_many(self, keys: Iterable[K]) -> None:
         """Delete the keys; an absent one is not an error."""
-        for key in keys:
-            syscall.map_delete(self.fd, key.pack())
+        try:
+            for key in keys:
+                syscall.map_delete(self.fd, key.pack())
+        finally:
+            self._written()
+
+    def _written(self) -> None:
+        if self.after_write is not None:
+            self.after_write()
 
     def items(self) -> Iterator[tuple[K, V]]:
         """Yield what the map holds. Entries changed meanwhile may be seen or not."""

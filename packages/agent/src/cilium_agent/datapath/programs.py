@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ import cilium_agent
 import cilium_core
 from cilium_agent.datapath import attach, syscall
 from cilium_agent.datapath.errors import ProgramsUnavailable
+from cilium_agent.datapath.store import remove_other_layouts
 from cilium_agent.loader.request import LoadRequest, constants_of, read_sources
 from cilium_agent.model import DatapathSettings
 from cilium_core.layouts.datapath import ALL_MAPS
@@ -34,7 +36,7 @@ log = structlog.get_logger(__name__)
 DEFAULT_BPFFS = Path("/sys/fs/bpf/cilium")
 INTERPRETER_VARIABLE = "CILIUM_LOADER_PYTHON"
 DEFAULT_INTERPRETER = "/usr/bin/python3"  # Debian's, which has bcc
-_LOAD_SECONDS = 60.0
+LOAD_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,8 @@ async def ensure_programs(
     """Have the programs for `settings` loaded and in force on every hook that is attached.
 
     Does not compile when this generation is pinned already. When building fails, an older
-    generation goes on serving and is returned with `current` False; with none, raises
-    ProgramsUnavailable that carries the loader's last lines.
+    generation goes on serving and is returned with `current` False (maps of its layout stay, too);
+    with none, raises ProgramsUnavailable that carries the loader's last lines.
     """
     root = bpffs / "progs"
     target = root / generation_of(settings)
@@ -90,6 +92,7 @@ async def ensure_programs(
             return _fall_back(root, error)
     attach.Attachments(programs, bpffs).refresh()
     _remove_others(root, target)
+    remove_other_layouts(bpffs / "maps")
     return programs
 
 
@@ -99,33 +102,14 @@ async def _load(
     command = interpreter or os.environ.get(INTERPRETER_VARIABLE, DEFAULT_INTERPRETER)
     homes = {str(Path(module.__path__[0]).parent) for module in (cilium_agent, cilium_core)}
     request = LoadRequest(str(bpffs / "maps"), str(target), constants_of(settings))
-    process = await asyncio.create_subprocess_exec(
-        command,
-        "-m",
-        "cilium_agent.loader",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={
-            "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
-            "PYTHONPATH": os.pathsep.join(sorted(homes)),
-            "PYTHONDONTWRITEBYTECODE": "1",
-        },
-    )
-    try:
-        out, err = await asyncio.wait_for(
-            process.communicate(request.to_json().encode()), _LOAD_SECONDS
-        )
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        raise ProgramsUnavailable(f"loader did not finish in {_LOAD_SECONDS:.0f} s") from None
-    if process.returncode != 0:
-        lines = err.decode(errors="replace").strip().splitlines()[-30:]
+    # Not asyncio's: uvloop's pipe raises RuntimeError when the loader ends before it reads stdin.
+    done = await asyncio.to_thread(_run_loader, command, request.to_json(), homes)
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines()[-30:]
         raise ProgramsUnavailable(
-            f"loader {command} ended with {process.returncode}:\n" + "\n".join(lines)
+            f"loader {command} ended with {done.returncode}:\n" + "\n".join(lines)
         )
-    loaded = json.loads(out)
+    loaded = json.loads(done.stdout)
     log.info("programs loaded", generation=target.name, seconds=loaded["seconds"])
     return Programs(
         target,
@@ -133,6 +117,30 @@ async def _load(
         compile_seconds=loaded["compile_seconds"],
         loader_peak_kib=loaded["peak_kib"],
     )
+
+
+def _run_loader(command: str, request: str, homes: set[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            [command, "-m", "cilium_agent.loader"],
+            input=request,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=LOAD_SECONDS,
+            check=False,
+            env={
+                "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
+                "PYTHONPATH": os.pathsep.join(sorted(homes)),
+                "PYTHONDONTWRITEBYTECODE": "1",
+            },
+        )
+    except OSError as error:
+        raise ProgramsUnavailable(
+            f"loader {command} does not start ({error}); {INTERPRETER_VARIABLE} names another"
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise ProgramsUnavailable(f"loader did not finish in {LOAD_SECONDS:.0f} s") from error
 
 
 def _fall_back(root: Path, error: ProgramsUnavailable) -> Programs:

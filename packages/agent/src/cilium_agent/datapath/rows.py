@@ -51,6 +51,7 @@ def kernel_row(key: RowKey, row: Row, list_id: int) -> RowInfo:
         RowFlag.ANY_ALLOW * row.any_allow
         | RowFlag.ANY_DENY * row.any_deny
         | RowFlag.ANY_L7 * row.any_l7
+        | RowFlag.KNOWN_ONLY * row.known_only
     )
     inline = layouts.Cell.pack_rows(
         (cell.word, 0, cell.allow, cell.deny, cell.l7) for cell in row.cells[:ROW_CELLS]
@@ -75,6 +76,7 @@ def row_of(info: RowInfo, lists: Mapping[int, Cells]) -> Row:
         bool(info.flags & RowFlag.ANY_DENY),
         bool(info.flags & RowFlag.ANY_L7),
         cells + lists.get(info.list_id, ()),
+        bool(info.flags & RowFlag.KNOWN_ONLY),
     )
 
 

@@ -18,7 +18,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 import aiohttp
@@ -106,16 +107,10 @@ class Allocator:
         if self._synced is not None:
             await self._synced.wait()
         key = canonical_key(labels)
-        self._asking[key] += 1
-        try:
-            async with self._locks.setdefault(key, asyncio.Lock()):
-                number = await self._find_or_create(key, labels)
-                self._handed[number] = time.monotonic()
-                return number
-        finally:
-            self._asking[key] -= 1
-            if not self._asking[key]:
-                del self._asking[key], self._locks[key]
+        async with self._alone(key):
+            number = await self._find_or_create(key, labels)
+            self._handed[number] = time.monotonic()
+            return number
 
     def labels_of(self, number: int) -> LabelSet | None:
         """Return the labels of a cluster identity, None when it is not known."""
@@ -124,6 +119,18 @@ class Allocator:
     def known(self) -> Mapping[int, LabelSet]:
         """Return every cluster identity."""
         return self._index.labels
+
+    @asynccontextmanager
+    async def _alone(self, key: str) -> AsyncIterator[None]:
+        """Be the only one who may create an object of this label set."""
+        self._asking[key] += 1
+        try:
+            async with self._locks.setdefault(key, asyncio.Lock()):
+                yield
+        finally:
+            self._asking[key] -= 1
+            if not self._asking[key]:
+                del self._asking[key], self._locks[key]
 
     async def _find_or_create(self, key: str, labels: LabelSet) -> int:
         for _ in range(ATTEMPTS):
@@ -212,9 +219,11 @@ class Allocator:
         log.warning("identity in use was deleted; creating it again", identity=number)
         backoff = Backoff()
         while self._used(number):
-            held = self._index.labels.get(number)
-            if held is None:
-                held = await self._make_again(number, labels)
+            # Not beside `allocate`, which would take a second number for labels that have one.
+            async with self._alone(canonical_key(labels)):
+                held = self._index.labels.get(number)
+                if held is None:
+                    held = await self._make_again(number, labels)
             if held is None:
                 await backoff.sleep()
             elif held != labels:

@@ -15,8 +15,8 @@ import aiohttp
 import msgspec
 
 from cilium_agent.errors import ApiError
-from cilium_agent.k8s.access import Access
-from cilium_agent.k8s.session import BASE_URL, open_session
+from cilium_core.process.access import Access
+from cilium_core.process.session import BASE_URL, open_session
 
 T = TypeVar("T")
 PAGE = 500

@@ -35,6 +35,7 @@ STAGES = (  # by their numbers in lib/calls.h
     "judge",
     "deliver",
     "drop_packet",
+    "renew",
 )
 ENTRIES = ("from_container", "from_overlay", "from_host")
 SOCKETS = {

@@ -8,6 +8,7 @@ the kernel's tick rate.
 from __future__ import annotations
 
 import json
+import platform
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -47,6 +48,7 @@ def constants_of(settings: DatapathSettings) -> dict[str, int]:
         **{f"IDENTITY_{member.name}": int(member) for member in Reserved},
         "IDENTITY_LOCAL_SCOPE": LOCAL_SCOPE,
         "KERNEL_HZ": kernel_hz(),
+        "ORDERED_LOADS": int(platform.machine() == "x86_64"),
         **c_defines(),
     }
 

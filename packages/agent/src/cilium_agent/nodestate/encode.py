@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cilium_agent.nodestate.facts import (
+    ClusterNodeFact,
     EndpointFact,
     Fact,
     IdentityFact,
@@ -29,6 +30,11 @@ def change(fact: Fact, *, removed: bool = False) -> pb.Change:
 
 def _node(fact: NodeFact, _removed: bool) -> pb.Change:
     return pb.Change(node=pb.Node(name=fact.name, cluster=fact.cluster, labels=fact.labels))
+
+
+def _cluster_node(fact: ClusterNodeFact, removed: bool) -> pb.Change:
+    address = "" if removed else fact.address
+    return pb.Change(cluster_node=pb.ClusterNode(name=fact.name, address=address))
 
 
 def _endpoint(fact: EndpointFact, removed: bool) -> pb.Change:
@@ -105,6 +111,7 @@ def _workload(workload: Workload | None) -> pb.Workload | None:
 
 _BY_KIND: dict[type[Fact], Callable[[Any, bool], pb.Change]] = {
     NodeFact: _node,
+    ClusterNodeFact: _cluster_node,
     EndpointFact: _endpoint,
     IdentityFact: _identity,
     PrefixFact: _prefix,

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeVar
 
 from cilium_agent.model import Endpoint
 from cilium_core.labels import LabelSet
@@ -37,6 +36,19 @@ class NodeFact:
     def key(self) -> tuple[()]:
         """There is one."""
         return ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterNodeFact:
+    """A node of the cluster and where its host-network processes are reached."""
+
+    name: str
+    address: str
+
+    @property
+    def key(self) -> str:
+        """Nodes are told apart by name."""
+        return self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +145,9 @@ class PolicyFact:
         return self.number, self.revision
 
 
-Fact = NodeFact | EndpointFact | IdentityFact | PrefixFact | ServiceFact | PolicyFact
-F = TypeVar("F", NodeFact, EndpointFact, IdentityFact, PrefixFact, ServiceFact, PolicyFact)
+Fact = (
+    NodeFact | ClusterNodeFact | EndpointFact | IdentityFact | PrefixFact | ServiceFact | PolicyFact
+)
 
 
 def label_texts(labels: LabelSet) -> tuple[str, ...]:

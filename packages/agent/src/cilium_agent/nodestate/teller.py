@@ -12,7 +12,9 @@ from typing import Protocol
 
 from cilium_agent.identity.index import number_of
 from cilium_agent.model import Endpoint
+from cilium_agent.nodes.remote import tunnel_address
 from cilium_agent.nodestate.facts import (
+    ClusterNodeFact,
     EndpointFact,
     IdentityFact,
     NodeFact,
@@ -25,7 +27,7 @@ from cilium_agent.nodestate.facts import (
 )
 from cilium_agent.nodestate.state import NodeState
 from cilium_core.addresses import Network
-from cilium_core.crds.models import CiliumIdentity
+from cilium_core.crds.models import CiliumIdentity, CiliumNode
 from cilium_core.identity import Reserved
 from cilium_core.labels import LabelSet
 from cilium_core.policy.bits import Use
@@ -78,6 +80,15 @@ class Teller:
             self.state.remove(IdentityFact, number)
         else:
             self.state.put(IdentityFact(number, label_texts(new.security_labels)))
+
+    def cluster_node(self, old: CiliumNode | None, new: CiliumNode | None) -> None:
+        """Take in a change of a node of the cluster, this one included."""
+        if new is not None:
+            address = tunnel_address(new)
+            text = str(address) if address is not None else ""
+            self.state.put(ClusterNodeFact(new.metadata.name, text))
+        elif old is not None:
+            self.state.remove(ClusterNodeFact, old.metadata.name)
 
     def cidrs(self, labels: Mapping[int, LabelSet]) -> None:
         """Make these the identities of prefixes."""

@@ -6,13 +6,18 @@ enter the ipcache, longest first → what policies say now is told the engine �
 → the engine's steps → endpoints get the new revision, so that connections are judged again →
 prefixes that nothing names leave the ipcache → their identities lose their bits. Plain calls on the
 event loop. A flush that the kernel refuses is tried again, from what the kernel holds by then.
+
+Which bits an earlier process's policies would give new prefixes nobody knows any more. The first
+flush gives them those of the rows that they are cut out of, so that its rows go on judging the
+same addresses alike; then its bits and rows become what is wanted now, in one plan.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import structlog
@@ -62,6 +67,9 @@ class PolicyKernel(Protocol):
 class Prefixes(Protocol):
     """The ipcache, as far as prefixes of policies go."""
 
+    def identities(self, prefixes: Iterable[Network]) -> Mapping[Network, int]:
+        """Return whose the prefixes' addresses are now, by the longest row that covers each."""
+
     def show(self, numbers: Mapping[Network, int]) -> None:
         """Make these rows, longest prefixes first; written when the call returns."""
 
@@ -96,6 +104,7 @@ class PolicyKeeper:
         self._prefixes = prefixes
         self._revision = 0
         self._agrees = False  # the kernel holds what the engine wanted last
+        self._inherited = True  # the kernel's rows may be an earlier process's
         self._moving: set[int] = set()
         self._renewed: set[int] = set()  # their policy changed and their row does not say so yet
         self._nameless: dict[int, int] = {}
@@ -208,8 +217,7 @@ class PolicyKeeper:
         `labels_of` gives an identity's labels, for endpoints whose own are lost; one that nobody
         knows has no rows, and so may neither send nor receive. Prefixes that only an earlier
         process wanted keep their identities until the first flush. What the kernel refuses is
-        raised, and made up for by the next flush; until then it goes on with what it holds. Rows
-        come before new prefixes here: which old peer sets would have them nobody knows any more.
+        raised, and made up for by the next flush; until then it goes on with what it holds.
         """
         for endpoint_id, identity in self._nameless.items():
             labels = labels_of(identity)
@@ -223,8 +231,8 @@ class PolicyKeeper:
         self._hear()
         self.engine.adopted_all()
         self._started = self._renumber = True
+        self._take_over()
         self._write()
-        self._show()
         self.on_rows({key.policy for key in self.engine.tables.rows}, self._revision)
         self.on_flush()
 
@@ -235,9 +243,10 @@ class PolicyKeeper:
         if self._renumber:
             self._number_prefixes(self._wanted)
             self._renumber = False
-        if self._unshown:
-            self._write()  # what the old policies say of the new prefixes
-            self._show()
+        if self._inherited:
+            self._take_over()
+        elif self._unshown:
+            self._introduce()
         self._hear()
         if not self._moving:
             self.engine.settle()
@@ -271,6 +280,33 @@ class PolicyKeeper:
                 self.seconds += time.monotonic() - begun
                 report(None)
                 wait = FIRST_WAIT
+
+    def _introduce(self) -> None:
+        """Show new prefixes with the bits that the old policies give them, and nothing else new.
+
+        Another identity that has changed meanwhile may have done so behind the policies.
+        """
+        numbers = self._unshown.values()
+        bits = {(n, word): mask for n in numbers for word, mask in self.engine.bits_of(n).items()}
+        agrees, self._agrees = self._agrees, False
+        self._kernel.apply(plan(self._kernel.tables, {}, bits))
+        self._show()
+        self._agrees = agrees
+
+    def _take_over(self) -> None:
+        held = self._kernel.tables
+        words: defaultdict[int, dict[int, int]] = defaultdict(dict)
+        for (identity, word), mask in held.bits.items():
+            words[identity][word] = mask
+        bits: dict[tuple[int, int], int | None] = {}
+        for prefix, around in self._prefixes.identities(self._unshown).items():
+            number = self._unshown[prefix]
+            if number != around:
+                bits.update({(number, word): None for word in words[number]})
+                bits.update({(number, word): mask for word, mask in words[around].items()})
+        self._kernel.apply(plan(held, {}, bits))
+        self._show()
+        self._inherited = False
 
     def _number_prefixes(self, wanted: set[Network]) -> None:
         known = set(self.cidrs.numbers)

@@ -13,7 +13,7 @@ import ssl
 import tempfile
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -166,6 +166,28 @@ class Client:
             )
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ApiError(f"exec into {pod}: {error or 'timed out'}") from error
+
+    async def port_forward(
+        self, namespace: str, pod: str, port: int
+    ) -> aiohttp.ClientWebSocketResponse[Any]:
+        """Open one connection to a port of a pod: see `kube.forward`. Close it yourself."""
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}/portforward"
+        try:
+            return await self._open().ws_connect(
+                self._access.server + path,
+                params={"ports": str(port)},
+                protocols=_SUBPROTOCOLS,
+                ssl=self._ssl,
+                server_hostname=self._access.tls_server_name or None,
+                proxy=self._proxy,
+                max_msg_size=64 << 20,
+            )
+        except aiohttp.WSServerHandshakeError as error:
+            raise ApiError(f"port of {pod}: {error.status} {error.message}", error.status) from (
+                error
+            )
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ApiError(f"port of {pod}: {error or 'timed out'}") from error
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:

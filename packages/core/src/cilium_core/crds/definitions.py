@@ -17,7 +17,7 @@ from cilium_core.crds.schema import Schema
 
 GROUP = "cilium.io"
 VERSION = "v2"
-SCHEMA_VERSION = "1.34.4"
+SCHEMA_VERSION = "1.34.5"
 SCHEMA_VERSION_LABEL = "io.cilium.k8s.crd.schema.version"
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 from cilium_core.crds import ports, selectors
 from cilium_core.crds.schema import (
     Schema,
-    any_of_required,
     array,
     boolean,
     conditions,
@@ -22,10 +21,24 @@ SPEC_RULE = {
     "rule": "has(self.spec) || has(self.specs)",
     "message": "either spec or specs must be set",
 }
-NODE_RULE = {
-    "rule": "!has(self.spec) || !has(self.spec.nodeSelector)",
-    "message": "only a CiliumClusterwideNetworkPolicy selects nodes (spec.nodeSelector)",
-}
+# What a rule selects. As CEL, since the API server's words for `oneOf` and `not` help nobody.
+SUBJECT_RULES = (
+    {
+        "rule": "!has(self.nodeSelector)",
+        "message": "nodeSelector: the host firewall is not available yet, and only a "
+        "CiliumClusterwideNetworkPolicy may select nodes; use endpointSelector",
+    },
+    {
+        "rule": "has(self.endpointSelector) || has(self.nodeSelector)",
+        "message": "endpointSelector is needed; {} selects every pod of the namespace",
+    },
+)
+CLUSTERWIDE_SUBJECT_RULES = (
+    {
+        "rule": "has(self.endpointSelector) != has(self.nodeSelector)",
+        "message": "exactly one of endpointSelector and nodeSelector is needed; {} selects all",
+    },
+)
 
 
 def _ingress_peers() -> dict[str, Schema]:
@@ -60,9 +73,8 @@ def rule_schema(*, clusterwide: bool) -> Schema:
 
     At least one section has an element, and only a clusterwide rule selects nodes.
     """
-    subject: Schema = {"oneOf": any_of_required("endpointSelector", "nodeSelector")}
-    if not clusterwide:
-        subject = {"required": ["endpointSelector"], "not": any_of_required("nodeSelector")[0]}
+    rules = CLUSTERWIDE_SUBJECT_RULES if clusterwide else SUBJECT_RULES
+    subject: Schema = {"x-kubernetes-validations": [dict(rule) for rule in rules]}
     allow_ports = ports.ports("Ports, with the application rules for them.")
     deny_ports = ports.ports_denied("Ports.")
     return obj(
@@ -155,7 +167,6 @@ def _status() -> Schema:
 
 def policy_schema(*, clusterwide: bool) -> Schema:
     """Root schema of a policy kind; either `spec` or `specs` must be there (CEL)."""
-    rules = [SPEC_RULE] if clusterwide else [SPEC_RULE, NODE_RULE]
     return obj(
         {
             "apiVersion": text(),
@@ -169,7 +180,7 @@ def policy_schema(*, clusterwide: bool) -> Schema:
         },
         "Network policy for endpoints, on layers 3 to 7.",
         required=["metadata"],
-        **{"x-kubernetes-validations": [dict(rule) for rule in rules]},
+        **{"x-kubernetes-validations": [dict(SPEC_RULE)]},
     )
 
 

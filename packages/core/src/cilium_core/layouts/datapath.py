@@ -220,9 +220,13 @@ class MetricsInfo(Record):
 ENDPOINTS = MapSpec("cilium_lxc_v2", MapKind.HASH, EndpointKey, EndpointInfo, 65536)
 IPCACHE = MapSpec("cilium_ipcache_v1", MapKind.LPM_TRIE, IpcacheKey, IpcacheInfo, 512000)
 TUNNELS = MapSpec("cilium_tunnel_v1", MapKind.LPM_TRIE, IpcacheKey, TunnelInfo, 65536)
-SERVICES = MapSpec("cilium_lb_services_v1", MapKind.HASH, ServiceKey, ServiceInfo, 65536)
-SLOTS = MapSpec("cilium_lb_slots_v1", MapKind.HASH, SlotKey, SlotInfo, 262144)
-BACKENDS = MapSpec("cilium_lb_backends_v1", MapKind.HASH, BackendKey, BackendInfo, 65536)
+SERVICES = MapSpec(
+    "cilium_lb_services_v1", MapKind.HASH, ServiceKey, ServiceInfo, 65536, sizable=True
+)
+SLOTS = MapSpec("cilium_lb_slots_v1", MapKind.HASH, SlotKey, SlotInfo, 262144, sizable=True)
+BACKENDS = MapSpec(
+    "cilium_lb_backends_v1", MapKind.HASH, BackendKey, BackendInfo, 65536, sizable=True
+)
 REVERSE = MapSpec("cilium_lb_reverse_sk_v1", MapKind.LRU_HASH, ReverseKey, ReverseInfo, 131072)
 TRANSLATIONS = MapSpec(
     "cilium_lb_translations_v1", MapKind.LRU_HASH, TranslationKey, TranslationInfo, 131072

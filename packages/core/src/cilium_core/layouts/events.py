@@ -134,6 +134,7 @@ class ConfigKey(IntEnum):
     EVENTS = 0  # bits by number of EventType: which are written
     TRACE_INTERVAL = 1  # seconds between two trace events of one side of a connection
     TRACE_FLAGS = 2  # TCP flags of which the first sight is reported
+    GENERATION = 3  # of the tables that CPUs keep a while: another after every write
 
 
 @record("config_key")

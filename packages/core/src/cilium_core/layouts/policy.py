@@ -43,11 +43,12 @@ class BitsInfo(Record):
 
 
 class RowFlag(IntFlag):
-    """Bits of `RowInfo.flags`: verdicts that ask for no identity."""
+    """Bits of `RowInfo.flags`: verdicts that ask for no identity, and what having none means."""
 
     ANY_ALLOW = 1
     ANY_DENY = 2
     ANY_L7 = 4
+    KNOWN_ONLY = 8  # cells name everyone who is known
 
 
 @record("row_key")
@@ -204,7 +205,9 @@ class NumberInfo(Record):
 BITS = MapSpec("cilium_policy_bits_v1", MapKind.HASH, BitsKey, BitsInfo, 1_048_576)
 ROWS = MapSpec("cilium_policy_rows_v1", MapKind.LPM_TRIE, RowKey, RowInfo, 262_144)
 LISTS = MapSpec("cilium_policy_lists_v1", MapKind.HASH, ListKey, ListInfo, 65_536)
-CONNECTIONS = MapSpec("cilium_ct_v1", MapKind.LRU_HASH, ConnectionKey, ConnectionInfo, 262_144)
+CONNECTIONS = MapSpec(
+    "cilium_ct_v1", MapKind.LRU_HASH, ConnectionKey, ConnectionInfo, 262_144, sizable=True
+)
 FRAGMENTS = MapSpec("cilium_frags_v1", MapKind.LRU_HASH, FragmentKey, FragmentInfo, 8192)
 
 POLICY_MAPS: tuple[MapSpec[Any, Any], ...] = (BITS, ROWS, LISTS, CONNECTIONS, FRAGMENTS)

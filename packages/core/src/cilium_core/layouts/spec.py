@@ -38,7 +38,8 @@ NO_PREALLOC = 1  # BPF_F_NO_PREALLOC
 class MapSpec(Generic[K, V]):
     """One pinned map: its name under the maps folder, kind, layouts and size in entries.
 
-    Of a ring, `value` is the record that it carries and the size is in bytes.
+    Of a ring, `value` is the record that it carries and the size is in bytes. A `sizable` map may
+    have another size in the kernel than is declared or asked for (`layouts.sizes`).
     """
 
     name: str
@@ -46,6 +47,7 @@ class MapSpec(Generic[K, V]):
     key: type[K]
     value: type[V]
     max_entries: int
+    sizable: bool = False
 
     @property
     def flags(self) -> int:

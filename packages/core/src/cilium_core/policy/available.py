@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from cilium_core.errors import FieldError
 from cilium_core.policy.rules import Policy
 
-NOT_ENFORCED = "not supported by this version, which enforces policies of endpoints only"
+NOT_ENFORCED = "the host firewall is not available yet; use endpointSelector"
 L7_DROPPED = "no proxy in this version: connections that application rules govern are dropped"
 
 

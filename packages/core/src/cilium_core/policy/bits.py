@@ -31,6 +31,9 @@ class Role(IntEnum):
     L7 = 2
 
 
+_ROLES = tuple(Role)  # a look-up, since calling an enumeration costs more than a row's other parts
+
+
 class Use(NamedTuple):
     """A peer set in one role: what a bit stands for."""
 
@@ -40,7 +43,7 @@ class Use(NamedTuple):
 
 def role_of(word: int) -> Role:
     """Return the role of all bits of a word."""
-    return Role(word & (1 << ROLE_BITS) - 1)
+    return _ROLES[word & (1 << ROLE_BITS) - 1]
 
 
 def place(number: int) -> tuple[int, int]:

@@ -18,6 +18,7 @@ class Verdict(StrEnum):
     ALLOW = "allow"
     DENY = "deny"  # by default: nothing allows it (or there is no row at all)
     DENY_RULE = "deny-by-rule"
+    UNKNOWN = "unknown-identity"  # everyone may, but some may not, and who this is nobody knows yet
     L7 = "l7"  # to the proxy; a drop as long as the rule set has no listener
 
 
@@ -50,7 +51,7 @@ def decide(
         matched = tuple(pair for pair in found if pair[1])
         if everyone or matched:
             return Decision(verdict, key, row, matched)
-    return Decision(Verdict.DENY, key, row)
+    return Decision(Verdict.UNKNOWN if row.known_only else Verdict.DENY, key, row)
 
 
 def lookup(rows: Mapping[RowKey, Row], key: RowKey) -> RowKey | None:

@@ -18,7 +18,9 @@ from cilium_core.policy import explain as explaining
 from cilium_core.policy.bits import Role, Use, role_of
 from cilium_core.policy.entries import NO_PORTS
 from cilium_core.policy.explain import Explanation
+from cilium_core.policy.layout import Layouts
 from cilium_core.policy.named_ports import NamedPorts
+from cilium_core.policy.parts import Parts
 from cilium_core.policy.peers import Peers
 from cilium_core.policy.resolve import Side
 from cilium_core.policy.rules import Direction, Policy, Rule
@@ -49,6 +51,7 @@ class Engine:
         self._subjects = Subjects()
         self._users: Counter[Side] = Counter()  # how many groups share a side
         self._sides: WeakValueDictionary[Hashable, Side] = WeakValueDictionary()
+        self._parts, self._layouts = Parts(), Layouts()
         self._was: dict[RowKey, Row | None] = {}  # rows that changed, as they were
         self.tables = Tables(bits=self._peers.bits)
         self.revision = 1
@@ -137,6 +140,10 @@ class Engine:
         self._flush()
         return self._subjects.having(Side.too_wide)
 
+    def bits_of(self, identity: int) -> dict[int, int]:
+        """Return an identity's bits by word, as what was resolved last has them."""
+        return self._peers.words(identity)
+
     def uses(self) -> dict[Use, int]:
         """Return every peer set in force, in each of its roles, with its bit's number."""
         self._flush()
@@ -204,7 +211,9 @@ class Engine:
         key = (direction, selecting.numbers, frozenset(named.items()))
         side = self._sides.get(key)
         if side is None:
-            side = self._sides[key] = Side(direction, selecting.policies, named)
+            both = zip(selecting.numbers, selecting.policies, strict=True)
+            parts = [self._parts.of(number, policy, direction, named) for number, policy in both]
+            side = self._sides[key] = Side(direction, parts, self._layouts)
         return side
 
     def _hold(self, side: Side) -> None:

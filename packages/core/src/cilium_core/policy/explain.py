@@ -16,6 +16,12 @@ from cilium_core.policy.resolve import Side
 from cilium_core.policy.rules import ALL_PORTS, Direction, Origin, Protocol
 
 _ORDER = ((Role.DENY, Verdict.DENY_RULE), (Role.L7, Verdict.L7), (Role.ALLOW, Verdict.ALLOW))
+# What a rule for some peers may be, to keep what is said of everyone from those who are unknown.
+_AGAINST: Mapping[Verdict, frozenset[Role]] = {
+    Verdict.DENY_RULE: frozenset(),
+    Verdict.L7: frozenset({Role.DENY}),
+    Verdict.ALLOW: frozenset({Role.DENY, Role.L7}),
+}
 
 
 class Explanation(NamedTuple):
@@ -43,6 +49,8 @@ class Explanation(NamedTuple):
         """Return a phrase for users: the first rule, or the default and whose it is."""
         if self.entries:
             return str(self.origins[0])
+        if self.verdict is Verdict.UNKNOWN:
+            return "unknown identity: a rule for some peers may mean it"
         if self.verdict is Verdict.DENY:
             return "default deny by " + ", ".join(map(str, self.policies))
         if self.policies:
@@ -53,16 +61,24 @@ class Explanation(NamedTuple):
 def explain(side: Side, protocol: int, port: int, labels: Mapping[str, str] | None) -> Explanation:
     """Judge one port of a direction for a peer; `labels` (expanded) None: an unknown identity."""
     found: dict[Role, list[Entry]] = {role: [] for role in Role}
+    for_some: set[Role] = set()
     for entry in side.covering(protocol, port):
         if entry.peers is None or (labels is not None and entry.peers.matches(labels)):
             found[entry.role].append(entry)
+        if entry.peers is not None:
+            for_some.add(entry.role)
     allows = tuple(found[Role.ALLOW])
-    for role, verdict in _ORDER:
+    verdict, entries = Verdict.ALLOW, tuple[Entry, ...]()
+    for role, said in _ORDER:
         if found[role]:
-            return Explanation(verdict, side.direction, tuple(found[role]), allows, side.selecting)
-    if side.default_allow:
-        return Explanation(Verdict.ALLOW, side.direction, (), (), side.selecting)
-    return Explanation(Verdict.DENY, side.direction, (), (), side.denying)
+            verdict, entries = said, tuple(found[role])
+            break
+    else:
+        if not side.default_allow:
+            return Explanation(Verdict.DENY, side.direction, (), (), side.denying)
+    if labels is None and for_some & _AGAINST[verdict]:
+        return Explanation(Verdict.UNKNOWN, side.direction, (), (), side.selecting)
+    return Explanation(verdict, side.direction, entries, allows, side.selecting)
 
 
 def nearest(side: Side, protocol: int, port: int, labels: Mapping[str, str] | None) -> str:

@@ -73,6 +73,11 @@ class Peers:
         """Return an identity's labels (`named_ports.expand`ed), or None when it is unknown."""
         return self._labels.get(identity)
 
+    def words(self, identity: int) -> dict[int, int]:
+        """Return an identity's bits by word; none for one that is unknown."""
+        labels = self._labels.get(identity)
+        return self._words(labels) if labels is not None else {}
+
     def set_identity(self, identity: int, labels: Mapping[str, str]) -> set[str]:
         """Add an identity or change its labels; return the port names whose numbers changed."""
         expanded = named_ports.expand(labels)

@@ -8,7 +8,7 @@ least is left to say below it; then from the root down, saying only what is not 
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -23,13 +23,6 @@ class Prefix(NamedTuple):
     content: int
 
 
-class _Node(NamedTuple):
-    port: int
-    bits: int
-    choices: frozenset[int]
-    halves: tuple[_Node, ...]
-
-
 def prefixes(starts: Sequence[int], contents: Sequence[int], inherited: int) -> list[Prefix]:
     """Return prefixes, shortest first on each path, that say `contents[n]` from `starts[n]` on.
 
@@ -37,24 +30,41 @@ def prefixes(starts: Sequence[int], contents: Sequence[int], inherited: int) -> 
     are equally good the inherited or else the smallest content is taken.
     """
     found: list[Prefix] = []
-    _say(_node(0, 0, starts, contents), inherited, found)
+    root = _Tree(starts, contents).node(0, 1 << PORT_BITS, 0, len(starts))
+    _say(root, 0, 0, inherited, found)
     return found
 
 
-def _node(port: int, bits: int, starts: Sequence[int], contents: Sequence[int]) -> _Node:
-    size = 1 << PORT_BITS - bits
-    first = bisect_right(starts, port) - 1
-    if first + 1 == len(starts) or starts[first + 1] >= port + size:
-        return _Node(port, bits, frozenset((contents[first],)), ())
-    low = _node(port, bits + 1, starts, contents)
-    high = _node(port + size // 2, bits + 1, starts, contents)
-    both = low.choices & high.choices
-    return _Node(port, bits, both or low.choices | high.choices, (low, high))
+# What one prefix could say so that least is left to say below it, and its halves if they differ.
+# Plain tuples: a port in the middle of nowhere is 33 nodes, and there are many such ports.
+_Node = tuple[frozenset[int], "_Node | None", "_Node | None"]
 
 
-def _say(node: _Node, inherited: int, found: list[Prefix]) -> None:
-    if inherited not in node.choices:
-        inherited = min(node.choices)
-        found.append(Prefix(node.port, node.bits, inherited))
-    for half in node.halves:
-        _say(half, inherited, found)
+class _Tree:
+    def __init__(self, starts: Sequence[int], contents: Sequence[int]) -> None:
+        self._starts = starts
+        same = {content: (frozenset((content,)), None, None) for content in contents}
+        self._leaves: list[_Node] = [same[content] for content in contents]
+
+    def node(self, port: int, size: int, begin: int, end: int) -> _Node:
+        """Return the node of `size` ports, on which lie the intervals `begin` to before `end`."""
+        if end - begin == 1:
+            return self._leaves[begin]
+        size >>= 1
+        middle = port + size
+        cut = bisect_left(self._starts, middle, begin + 1, end)
+        over = cut == end or self._starts[cut] != middle  # an interval goes on over the middle
+        low = self.node(port, size, begin, cut)
+        high = self.node(middle, size, cut - over, end)
+        return low[0] & high[0] or low[0] | high[0], low, high
+
+
+def _say(node: _Node, port: int, bits: int, inherited: int, found: list[Prefix]) -> None:
+    choices, low, high = node
+    if inherited not in choices:
+        inherited = min(choices)
+        found.append(Prefix(port, bits, inherited))
+    if low is not None and high is not None:
+        bits += 1
+        _say(low, port, bits, inherited, found)
+        _say(high, port | 1 << PORT_BITS - bits, bits, inherited, found)

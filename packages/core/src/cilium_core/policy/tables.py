@@ -37,12 +37,16 @@ class Cell(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What a row decides; cells sorted by word, none empty."""
+    """What a row decides; cells sorted by word, none empty.
+
+    On a row that is `known_only` whom no cell names is not known yet: that is why it is dropped.
+    """
 
     any_allow: bool = False
     any_deny: bool = False
     any_l7: bool = False
     cells: tuple[Cell, ...] = ()
+    known_only: bool = False
 
 
 @dataclass(slots=True)

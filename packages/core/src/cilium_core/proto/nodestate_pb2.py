@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!cilium_core/proto/nodestate.proto\x12\x1a\x63ilium.python.nodestate.v1\"/\n\x0cWatchRequest\x12\r\n\x05\x65poch\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x04\"\xc8\x01\n\x06Update\x12\r\n\x05\x65poch\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x35\n\x04kind\x18\x03 \x01(\x0e\x32\'.cilium.python.nodestate.v1.Update.Kind\x12\x33\n\x07\x63hanges\x18\x04 \x03(\x0b\x32\".cilium.python.nodestate.v1.Change\"1\n\x04Kind\x12\t\n\x05\x44\x45LTA\x10\x00\x12\x0c\n\x08SNAPSHOT\x10\x01\x12\x10\n\x0cSNAPSHOT_END\x10\x02\"\xed\x02\n\x06\x43hange\x12\x30\n\x04node\x18\x01 \x01(\x0b\x32 .cilium.python.nodestate.v1.NodeH\x00\x12\x38\n\x08\x65ndpoint\x18\x02 \x01(\x0b\x32$.cilium.python.nodestate.v1.EndpointH\x00\x12\x38\n\x08identity\x18\x03 \x01(\x0b\x32$.cilium.python.nodestate.v1.IdentityH\x00\x12\x34\n\x06prefix\x18\x04 \x01(\x0b\x32\".cilium.python.nodestate.v1.PrefixH\x00\x12\x36\n\x07service\x18\x05 \x01(\x0b\x32#.cilium.python.nodestate.v1.ServiceH\x00\x12\x34\n\x06policy\x18\x06 \x01(\x0b\x32\".cilium.python.nodestate.v1.PolicyH\x00\x12\x0f\n\x07removed\x18\x0f \x01(\x08\x42\x08\n\x06object\"5\n\x04Node\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x63luster\x18\x02 \x01(\t\x12\x0e\n\x06labels\x18\x03 \x03(\t\"\xa3\x01\n\x08\x45ndpoint\x12\n\n\x02id\x18\x01 \x01(\r\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0b\n\x03pod\x18\x03 \x01(\t\x12\x10\n\x08identity\x18\x04 \x01(\r\x12\x0e\n\x06labels\x18\x05 \x03(\t\x12\x11\n\taddresses\x18\x06 \x03(\t\x12\x36\n\x08workload\x18\x07 \x01(\x0b\x32$.cilium.python.nodestate.v1.Workload\"&\n\x08Workload\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"&\n\x08Identity\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0e\n\x06labels\x18\x02 \x03(\t\"\x82\x01\n\x06Prefix\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\x10\n\x08identity\x18\x02 \x01(\r\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\x0b\n\x03pod\x18\x04 \x01(\t\x12\x36\n\x08workload\x18\x05 \x01(\x0b\x32$.cilium.python.nodestate.v1.Workload\"o\n\x07Service\x12\n\n\x02id\x18\x01 \x01(\r\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x37\n\tfrontends\x18\x04 \x03(\x0b\x32$.cilium.python.nodestate.v1.Frontend\";\n\x08\x46rontend\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12\x10\n\x08protocol\x18\x03 \x01(\r\"[\n\x06Policy\x12\x0e\n\x06number\x18\x01 \x01(\r\x12\x10\n\x08revision\x18\x02 \x01(\r\x12/\n\x05rules\x18\x03 \x03(\x0b\x32 .cilium.python.nodestate.v1.Rule\"\xd4\x01\n\x04Rule\x12\x11\n\tdirection\x18\x01 \x01(\r\x12\x0c\n\x04\x64\x65ny\x18\x02 \x01(\x08\x12\x30\n\x05ports\x18\x03 \x03(\x0b\x32!.cilium.python.nodestate.v1.Ports\x12\x10\n\x08\x61ny_peer\x18\x04 \x01(\x08\x12\x33\n\x05peers\x18\x05 \x03(\x0b\x32$.cilium.python.nodestate.v1.PeerBits\x12\x32\n\x06origin\x18\x06 \x01(\x0b\x32\".cilium.python.nodestate.v1.Origin\"6\n\x05Ports\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\r\n\x05\x66irst\x18\x02 \x01(\r\x12\x0c\n\x04last\x18\x03 \x01(\r\"&\n\x08PeerBits\x12\x0c\n\x04word\x18\x01 \x01(\r\x12\x0c\n\x04mask\x18\x02 \x01(\x06\"F\n\x06Origin\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\r\n\x05\x66ield\x18\x04 \x01(\t2d\n\tNodeState\x12W\n\x05Watch\x12(.cilium.python.nodestate.v1.WatchRequest\x1a\".cilium.python.nodestate.v1.Update0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!cilium_core/proto/nodestate.proto\x12\x1a\x63ilium.python.nodestate.v1\"/\n\x0cWatchRequest\x12\r\n\x05\x65poch\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x04\"\xc8\x01\n\x06Update\x12\r\n\x05\x65poch\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x35\n\x04kind\x18\x03 \x01(\x0e\x32\'.cilium.python.nodestate.v1.Update.Kind\x12\x33\n\x07\x63hanges\x18\x04 \x03(\x0b\x32\".cilium.python.nodestate.v1.Change\"1\n\x04Kind\x12\t\n\x05\x44\x45LTA\x10\x00\x12\x0c\n\x08SNAPSHOT\x10\x01\x12\x10\n\x0cSNAPSHOT_END\x10\x02\"\xae\x03\n\x06\x43hange\x12\x30\n\x04node\x18\x01 \x01(\x0b\x32 .cilium.python.nodestate.v1.NodeH\x00\x12\x38\n\x08\x65ndpoint\x18\x02 \x01(\x0b\x32$.cilium.python.nodestate.v1.EndpointH\x00\x12\x38\n\x08identity\x18\x03 \x01(\x0b\x32$.cilium.python.nodestate.v1.IdentityH\x00\x12\x34\n\x06prefix\x18\x04 \x01(\x0b\x32\".cilium.python.nodestate.v1.PrefixH\x00\x12\x36\n\x07service\x18\x05 \x01(\x0b\x32#.cilium.python.nodestate.v1.ServiceH\x00\x12\x34\n\x06policy\x18\x06 \x01(\x0b\x32\".cilium.python.nodestate.v1.PolicyH\x00\x12?\n\x0c\x63luster_node\x18\x07 \x01(\x0b\x32\'.cilium.python.nodestate.v1.ClusterNodeH\x00\x12\x0f\n\x07removed\x18\x0f \x01(\x08\x42\x08\n\x06object\"5\n\x04Node\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x63luster\x18\x02 \x01(\t\x12\x0e\n\x06labels\x18\x03 \x03(\t\",\n\x0b\x43lusterNode\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\"\xa3\x01\n\x08\x45ndpoint\x12\n\n\x02id\x18\x01 \x01(\r\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0b\n\x03pod\x18\x03 \x01(\t\x12\x10\n\x08identity\x18\x04 \x01(\r\x12\x0e\n\x06labels\x18\x05 \x03(\t\x12\x11\n\taddresses\x18\x06 \x03(\t\x12\x36\n\x08workload\x18\x07 \x01(\x0b\x32$.cilium.python.nodestate.v1.Workload\"&\n\x08Workload\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"&\n\x08Identity\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0e\n\x06labels\x18\x02 \x03(\t\"\x82\x01\n\x06Prefix\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\x10\n\x08identity\x18\x02 \x01(\r\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\x0b\n\x03pod\x18\x04 \x01(\t\x12\x36\n\x08workload\x18\x05 \x01(\x0b\x32$.cilium.python.nodestate.v1.Workload\"o\n\x07Service\x12\n\n\x02id\x18\x01 \x01(\r\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x37\n\tfrontends\x18\x04 \x03(\x0b\x32$.cilium.python.nodestate.v1.Frontend\";\n\x08\x46rontend\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12\x10\n\x08protocol\x18\x03 \x01(\r\"[\n\x06Policy\x12\x0e\n\x06number\x18\x01 \x01(\r\x12\x10\n\x08revision\x18\x02 \x01(\r\x12/\n\x05rules\x18\x03 \x03(\x0b\x32 .cilium.python.nodestate.v1.Rule\"\xd4\x01\n\x04Rule\x12\x11\n\tdirection\x18\x01 \x01(\r\x12\x0c\n\x04\x64\x65ny\x18\x02 \x01(\x08\x12\x30\n\x05ports\x18\x03 \x03(\x0b\x32!.cilium.python.nodestate.v1.Ports\x12\x10\n\x08\x61ny_peer\x18\x04 \x01(\x08\x12\x33\n\x05peers\x18\x05 \x03(\x0b\x32$.cilium.python.nodestate.v1.PeerBits\x12\x32\n\x06origin\x18\x06 \x01(\x0b\x32\".cilium.python.nodestate.v1.Origin\"6\n\x05Ports\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\r\n\x05\x66irst\x18\x02 \x01(\r\x12\x0c\n\x04last\x18\x03 \x01(\r\"&\n\x08PeerBits\x12\x0c\n\x04word\x18\x01 \x01(\r\x12\x0c\n\x04mask\x18\x02 \x01(\x06\"F\n\x06Origin\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\r\n\x05\x66ield\x18\x04 \x01(\t2d\n\tNodeState\x12W\n\x05Watch\x12(.cilium.python.nodestate.v1.WatchRequest\x1a\".cilium.python.nodestate.v1.Update0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,31 +38,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATE_KIND']._serialized_start=266
   _globals['_UPDATE_KIND']._serialized_end=315
   _globals['_CHANGE']._serialized_start=318
-  _globals['_CHANGE']._serialized_end=683
-  _globals['_NODE']._serialized_start=685
-  _globals['_NODE']._serialized_end=738
-  _globals['_ENDPOINT']._serialized_start=741
-  _globals['_ENDPOINT']._serialized_end=904
-  _globals['_WORKLOAD']._serialized_start=906
-  _globals['_WORKLOAD']._serialized_end=944
-  _globals['_IDENTITY']._serialized_start=946
-  _globals['_IDENTITY']._serialized_end=984
-  _globals['_PREFIX']._serialized_start=987
-  _globals['_PREFIX']._serialized_end=1117
-  _globals['_SERVICE']._serialized_start=1119
-  _globals['_SERVICE']._serialized_end=1230
-  _globals['_FRONTEND']._serialized_start=1232
-  _globals['_FRONTEND']._serialized_end=1291
-  _globals['_POLICY']._serialized_start=1293
-  _globals['_POLICY']._serialized_end=1384
-  _globals['_RULE']._serialized_start=1387
-  _globals['_RULE']._serialized_end=1599
-  _globals['_PORTS']._serialized_start=1601
-  _globals['_PORTS']._serialized_end=1655
-  _globals['_PEERBITS']._serialized_start=1657
-  _globals['_PEERBITS']._serialized_end=1695
-  _globals['_ORIGIN']._serialized_start=1697
-  _globals['_ORIGIN']._serialized_end=1767
-  _globals['_NODESTATE']._serialized_start=1769
-  _globals['_NODESTATE']._serialized_end=1869
+  _globals['_CHANGE']._serialized_end=748
+  _globals['_NODE']._serialized_start=750
+  _globals['_NODE']._serialized_end=803
+  _globals['_CLUSTERNODE']._serialized_start=805
+  _globals['_CLUSTERNODE']._serialized_end=849
+  _globals['_ENDPOINT']._serialized_start=852
+  _globals['_ENDPOINT']._serialized_end=1015
+  _globals['_WORKLOAD']._serialized_start=1017
+  _globals['_WORKLOAD']._serialized_end=1055
+  _globals['_IDENTITY']._serialized_start=1057
+  _globals['_IDENTITY']._serialized_end=1095
+  _globals['_PREFIX']._serialized_start=1098
+  _globals['_PREFIX']._serialized_end=1228
+  _globals['_SERVICE']._serialized_start=1230
+  _globals['_SERVICE']._serialized_end=1341
+  _globals['_FRONTEND']._serialized_start=1343
+  _globals['_FRONTEND']._serialized_end=1402
+  _globals['_POLICY']._serialized_start=1404
+  _globals['_POLICY']._serialized_end=1495
+  _globals['_RULE']._serialized_start=1498
+  _globals['_RULE']._serialized_end=1710
+  _globals['_PORTS']._serialized_start=1712
+  _globals['_PORTS']._serialized_end=1766
+  _globals['_PEERBITS']._serialized_start=1768
+  _globals['_PEERBITS']._serialized_end=1806
+  _globals['_ORIGIN']._serialized_start=1808
+  _globals['_ORIGIN']._serialized_end=1878
+  _globals['_NODESTATE']._serialized_start=1880
+  _globals['_NODESTATE']._serialized_end=1980
 # @@protoc_insertion_point(module_scope)

@@ -36,13 +36,14 @@ class Update(_message.Message):
     def __init__(self, epoch: _Optional[str] = ..., revision: _Optional[int] = ..., kind: _Optional[_Union[Update.Kind, str]] = ..., changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ...) -> None: ...
 
 class Change(_message.Message):
-    __slots__ = ("node", "endpoint", "identity", "prefix", "service", "policy", "removed")
+    __slots__ = ("node", "endpoint", "identity", "prefix", "service", "policy", "cluster_node", "removed")
     NODE_FIELD_NUMBER: _ClassVar[int]
     ENDPOINT_FIELD_NUMBER: _ClassVar[int]
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
     PREFIX_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
     POLICY_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_NODE_FIELD_NUMBER: _ClassVar[int]
     REMOVED_FIELD_NUMBER: _ClassVar[int]
     node: Node
     endpoint: Endpoint
@@ -50,8 +51,9 @@ class Change(_message.Message):
     prefix: Prefix
     service: Service
     policy: Policy
+    cluster_node: ClusterNode
     removed: bool
-    def __init__(self, node: _Optional[_Union[Node, _Mapping]] = ..., endpoint: _Optional[_Union[Endpoint, _Mapping]] = ..., identity: _Optional[_Union[Identity, _Mapping]] = ..., prefix: _Optional[_Union[Prefix, _Mapping]] = ..., service: _Optional[_Union[Service, _Mapping]] = ..., policy: _Optional[_Union[Policy, _Mapping]] = ..., removed: _Optional[bool] = ...) -> None: ...
+    def __init__(self, node: _Optional[_Union[Node, _Mapping]] = ..., endpoint: _Optional[_Union[Endpoint, _Mapping]] = ..., identity: _Optional[_Union[Identity, _Mapping]] = ..., prefix: _Optional[_Union[Prefix, _Mapping]] = ..., service: _Optional[_Union[Service, _Mapping]] = ..., policy: _Optional[_Union[Policy, _Mapping]] = ..., cluster_node: _Optional[_Union[ClusterNode, _Mapping]] = ..., removed: _Optional[bool] = ...) -> None: ...
 
 class Node(_message.Message):
     __slots__ = ("name", "cluster", "labels")
@@ -62,6 +64,14 @@ class Node(_message.Message):
     cluster: str
     labels: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, name: _Optional[str] = ..., cluster: _Optional[str] = ..., labels: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ClusterNode(_message.Message):
+    __slots__ = ("name", "address")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    address: str
+    def __init__(self, name: _Optional[str] = ..., address: _Optional[str] = ...) -> None: ...
 
 class Endpoint(_message.Message):
     __slots__ = ("id", "namespace", "pod", "identity", "labels", "addresses", "workload")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -128,7 +129,8 @@ SPECS: list[Row] = [
     ),
     (
         cnp({"nodeSelector": {}, "ingress": [ALL]}),
-        "spec.nodeSelector: only a CiliumClusterwideNetworkPolicy selects nodes",
+        "spec.nodeSelector: the host firewall is not available yet, and only a "
+        "CiliumClusterwideNetworkPolicy may select nodes; use endpointSelector",
     ),
     (
         ccnp({"ingress": [ALL]}),
@@ -341,6 +343,32 @@ PEERS: list[Row] = [
             "cluster, cluster-mesh, world, host, init, ingress, unmanaged, "
             "remote-node, health, kube-apiserver, world-ipv4, world-ipv6 or none"
         ),
+    ),
+    *(
+        (
+            section({f"{prefix}{one}": items[one], f"{prefix}{other}": items[other]}),
+            f"spec.{name}[0].{prefix}{other}: not beside {prefix}{one}; "
+            "write a rule of its own for it",
+        )
+        for items in [
+            {
+                "Endpoints": [{}],
+                "Entities": ["host"],
+                "CIDR": ["10.0.0.0/8"],
+                "CIDRSet": [{"cidr": "10.0.0.0/8"}],
+            }
+        ]
+        for name, section, prefix in (
+            ("ingress", i, "from"),
+            ("ingressDeny", d, "from"),
+            ("egress", e, "to"),
+            ("egressDeny", ed, "to"),
+        )
+        for one, other in combinations(items, 2)
+    ),
+    (
+        e({"toFQDNs": [{"matchName": "a"}], "toEntities": ["world"]}),
+        "spec.egress[0].toFQDNs: not beside toEntities; write a rule of its own for it",
     ),
     (i({"fromEntities": "all"}), "spec.ingress[0].fromEntities: a list is needed, not 'all'"),
     (

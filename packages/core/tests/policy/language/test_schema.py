@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import jsonschema
@@ -25,19 +27,58 @@ FEWER = settings(max_examples=settings.default.max_examples // 2)  # the validat
 
 
 def accepts(obj: dict[str, Any]) -> bool:
-    return bool(VALIDATORS[obj["kind"]].is_valid(obj))
+    validator = VALIDATORS[obj["kind"]]
+    return bool(validator.is_valid(obj)) and not any(broken(validator.schema, obj))
+
+
+def broken(schema: Any, value: Any) -> Iterator[str]:
+    """Messages of the CEL rules that do not hold; the server's own test is the operator's."""
+    for rule in schema.get("x-kubernetes-validations", ()):
+        text = re.sub(r"has\(self\.(\w+)\)", lambda found: str(found[1] in value), rule["rule"])
+        text = text.replace("||", "or").replace("!=", "is not").replace("!", "not ")
+        if not eval(text, {"__builtins__": {}}):
+            yield rule["message"]
+    if isinstance(value, dict):
+        for name, part in schema.get("properties", {}).items():
+            if name in value:
+                yield from broken(part, value[name])
+    elif isinstance(value, list):
+        for item in value:
+            yield from broken(schema["items"], item)
 
 
 @FEWER
 @given(cilium_policies())
 def test_valid_policies_get_in(obj: dict[str, Any]) -> None:
     VALIDATORS[obj["kind"]].validate(obj)
+    assert accepts(obj)
 
 
 @FEWER
 @given(clusterwide_policies())
 def test_valid_clusterwide_policies_get_in(obj: dict[str, Any]) -> None:
     VALIDATORS[obj["kind"]].validate(obj)
+
+
+@pytest.mark.parametrize("kind", ["spec", "specs"])
+def test_what_a_rule_selects_is_told_in_words(kind: str) -> None:
+    def said(make: Any, **subject: Any) -> list[str]:
+        rule = {**subject, "ingress": [ALL]}
+        obj = make(**{kind: rule if kind == "spec" else [rule]})
+        validator = VALIDATORS[obj["kind"]]
+        validator.validate(obj)  # or the server would not come to the rules
+        return list(broken(validator.schema, obj))
+
+    assert said(cnp, endpointSelector={}) == []
+    (nodes,) = said(cnp, nodeSelector={})
+    assert nodes.startswith("nodeSelector: the host firewall is not available yet")
+    assert said(cnp, nodeSelector={}, endpointSelector={}) == [nodes]
+    (none,) = said(cnp)
+    assert none.startswith("endpointSelector is needed")
+    assert said(ccnp, endpointSelector={}) == said(ccnp, nodeSelector={}) == []
+    (one,) = said(ccnp)
+    assert one.startswith("exactly one of endpointSelector and nodeSelector")
+    assert said(ccnp, nodeSelector={}, endpointSelector={}) == [one]
 
 
 def spec(section: str = "ingress", element: Any = None, **more: Any) -> dict[str, Any]:

@@ -6,14 +6,18 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
 
-from cilium_hubble.cli.serverflags import default_server
+from cilium_core.proto.batches_pb2 import Batch
+from cilium_core.proto.observer_pb2 import GetFlowsRequest, GetFlowsResponse
+from cilium_hubble.cli.serverflags import default_server, tls_of
 from cilium_hubble.errors import HubbleError
 
 _OBSERVER = "/observer.Observer/"
+_BATCHES = "/cilium.python.batches.v1.FlowBatches/GetFlows"
 
 
 class ServerError(HubbleError):
@@ -24,13 +28,30 @@ class ServerError(HubbleError):
 def connect(arguments: argparse.Namespace) -> Iterator[Server]:
     """Open a channel for a block; ServerError for what goes wrong in it."""
     address = arguments.server or default_server()
-    if address.startswith("tls://"):
-        raise ServerError(f"{address}: TLS is not available in this version; use host:port")
-    with grpc.insecure_channel(address) as channel:
+    with _channel(address, arguments) as channel:
         try:
             yield Server(address, channel)
         except grpc.RpcError as error:
             raise ServerError(_reason(address, error)) from error
+
+
+def _channel(address: str, arguments: argparse.Namespace) -> grpc.Channel:
+    tls = tls_of(arguments)
+    options: list[tuple[str, Any]] = [("grpc.max_receive_message_length", -1)]
+    if address.startswith("unix:") or not (tls.wanted or address.startswith("tls://")):
+        return grpc.insecure_channel(address, options)
+    if tls.server_name:
+        options.append(("grpc.ssl_target_name_override", tls.server_name))
+    try:
+        authorities = b"".join(Path(name).read_bytes() for name in tls.authorities) or None
+        certificate = Path(tls.certificate).read_bytes() if tls.certificate else None
+        key = Path(tls.key).read_bytes() if tls.key else None
+    except OSError as error:
+        raise ServerError(f"{error.filename}: {error.strerror}") from error
+    if (certificate is None) != (key is None):
+        raise ServerError("--tls-client-cert-file and --tls-client-key-file need each other")
+    credentials = grpc.ssl_channel_credentials(authorities, key, certificate)
+    return grpc.secure_channel(address.removeprefix("tls://"), credentials, options)
 
 
 def _reason(address: str, error: Any) -> str:
@@ -65,3 +86,23 @@ class Server:
             response_deserializer=response.FromString,
         )
         return method(request)
+
+    def flows(self, request: GetFlowsRequest) -> Iterator[GetFlowsResponse]:
+        """Yield the answers of GetFlows, in batches on the way where the server has them.
+
+        A follower of a node's own socket goes without: it would only hear often of nothing.
+        """
+        if not (request.follow and self.address.startswith("unix:")):
+            method = self.channel.unary_stream(
+                _BATCHES,
+                request_serializer=GetFlowsRequest.SerializeToString,
+                response_deserializer=Batch.FromString,
+            )
+            try:
+                for batch in method(request):
+                    yield from map(GetFlowsResponse.FromString, batch.responses)
+                return
+            except grpc.RpcError as error:
+                if error.code() != grpc.StatusCode.UNIMPLEMENTED:
+                    raise
+        yield from self.stream("GetFlows", request, GetFlowsResponse)

@@ -8,6 +8,7 @@ shown. Namespaces go into the pod and service words when the lists are made.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -66,9 +67,8 @@ def _ip_version(value: str) -> Any:
 def _tcp_flags(value: str) -> Any:
     names = {name for name, _ in TCP_FLAGS} | {"NS"}
     flags = [flag.upper() for flag in value.split(",")]
-    for flag in flags:
-        if flag not in names:
-            raise ValueError(f"{flag!r} is not a TCP flag")
+    if not names.issuperset(flags):
+        raise ValueError(f"is not a list of TCP flags; there are {', '.join(sorted(names))}")
     return flow_pb2.TCPFlags(**dict.fromkeys(flags, True))
 
 
@@ -80,7 +80,7 @@ def _event_type(value: str) -> Any:
     elif name.isdecimal():
         made.type = int(name)
     else:
-        raise ValueError(f"{name!r} is not an event type; there are {', '.join(words.EVENT_TYPES)}")
+        raise ValueError(f"is not an event type; there are {', '.join(words.EVENT_TYPES)}")
     if colon:
         made.match_sub_type = True
         if made.type == words.EVENT_TYPES["trace"] and subtype in words.OBSERVATION_POINTS:
@@ -88,7 +88,8 @@ def _event_type(value: str) -> Any:
         elif subtype.isdecimal():
             made.sub_type = int(subtype)
         else:
-            raise ValueError(f"{subtype!r} is not a subtype of {name}")
+            points = f"{', '.join(words.OBSERVATION_POINTS)} or " if name == "trace" else ""
+            raise ValueError(f"has a wrong subtype; after {name}: stands {points}a number")
     return made
 
 
@@ -168,6 +169,25 @@ _CONFLICTS: list[set[str]] = [
 ]
 
 
+_PATH = re.compile(r"\b(whitelist|blacklist)\[(\d+)\]\.(\w+)(\[\d+\])?")
+
+
+def _fields(name: str) -> tuple[tuple[str, ...], Parser]:
+    """Return the field that a flag sets in each of a list's filters; a namespace's, all it may."""
+    if name in NAMESPACES:
+        sides = [NAMESPACES[name]] if NAMESPACES[name] else _SIDES
+        return tuple(f"{side}_{kind}" for side in sides for kind in ("pod", "service")), _text
+    if name in SIDED:
+        field, parser = SIDED[name]
+        return tuple(f"{side}_{field}" for side in _SIDES), parser
+    end, _, base = name.partition("-")
+    if end in ("from", "to") and base in SIDED:
+        field, parser = SIDED[base]
+        return (f"{_SIDES[end == 'to']}_{field}",) * 2, parser
+    field, parser = PLAIN[name]
+    return (field,) * 2, parser
+
+
 class _List:
     """One list being made: two filters, either of which may hold, and the namespaces."""
 
@@ -185,20 +205,14 @@ class _List:
         if name in NAMESPACES:
             self._namespaces[NAMESPACES[name]].append(value)
             return
-        end, _, base = name.partition("-")
-        if name in SIDED:
-            field, parser = SIDED[name]
-            for item, side in zip(self.filters, _SIDES, strict=True):
-                _append(item, f"{side}_{field}", parser(value))
-        elif end in ("from", "to") and base in SIDED:
-            field, parser = SIDED[base]
-            side = _SIDES[end == "to"]
-            for item in self.filters:
-                _append(item, f"{side}_{field}", parser(value))
-        else:
-            field, parser = PLAIN[name]
-            for item in self.filters:
-                _append(item, field, parser(value))
+        fields, parser = _fields(name)
+        for item, field in zip(self.filters, fields, strict=True):
+            _append(item, field, parser(value))
+
+    def flags(self, field: str) -> list[str]:
+        """Return the flags that were given and set that field."""
+        used = dict.fromkeys(self._used)
+        return [f"--{name}" for name in used if field in _fields(name)[0]]
 
     def made(self) -> list[FlowFilter]:
         left, right = (FlowFilter.FromString(item.SerializeToString()) for item in self.filters)
@@ -248,6 +262,23 @@ class Filters:
             self._shown.made() if self._shown is not None else [],
             self._hidden.made() if self._hidden is not None else [],
         )
+
+    def in_flags(self, text: str) -> str:
+        """Return a server's words with fields of the request replaced by the flags that set them.
+
+        `whitelist[0].source_ip[0]` is `--from-ip` or `--ip`, as given. What no flag set came by
+        `--allowlist` or `--denylist`, where fields are what the user wrote.
+        """
+        return _PATH.sub(self._flag, text)
+
+    def _flag(self, path: re.Match[str]) -> str:
+        name, index, field, _ = path.groups()
+        made = self._shown if name == "whitelist" else self._hidden
+        given = made.flags(field) if made and int(index) < len(made.made()) else []
+        if not given:
+            raw = "--allowlist" if name == "whitelist" else "--denylist"
+            return f"{raw}: {path[0].partition('.')[2]}"
+        return ("--not " if name == "blacklist" else "") + " or ".join(given)
 
 
 def _append(item: FlowFilter, field: str, value: Any) -> None:

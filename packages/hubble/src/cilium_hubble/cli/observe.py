@@ -13,7 +13,7 @@ from google.protobuf.json_format import Parse, ParseError
 
 from cilium_core.errors import FieldError
 from cilium_core.proto.flow_pb2 import FlowFilter
-from cilium_core.proto.observer_pb2 import GetFlowsRequest, GetFlowsResponse
+from cilium_core.proto.observer_pb2 import GetFlowsRequest
 from cilium_hubble.cli.flowfilters import CONSTANTS, NAMESPACES, PLAIN, SIDED, Filters
 from cilium_hubble.cli.printing import times
 from cilium_hubble.cli.printing.printer import Options, Printer
@@ -197,6 +197,15 @@ def _raw(texts: Sequence[str], flag: str) -> list[FlowFilter]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask and print until the stream ends or the user ends it."""
+    from cilium_hubble.cli.connection import ServerError
+
+    try:
+        return _observe(arguments)
+    except ServerError as error:
+        raise ServerError(arguments.filters.in_flags(str(error))) from error
+
+
+def _observe(arguments: argparse.Namespace) -> int:
     from cilium_hubble.cli.connection import connect
 
     wanted = request(arguments, time.time_ns())
@@ -213,7 +222,7 @@ def run(arguments: argparse.Namespace) -> int:
     printer = Printer(options, sys.stdout, error)  # type: ignore[arg-type]
     with connect(arguments) as server:
         try:
-            for response in server.stream("GetFlows", wanted, GetFlowsResponse):
+            for response in server.flows(wanted):
                 printer.print(response)
                 if arguments.follow:
                     sys.stdout.flush()

@@ -15,7 +15,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from cilium_core.errors import FieldError
 from cilium_core.proto.flow_pb2 import FlowFilter
-from cilium_hubble.filters import packet
+from cilium_hubble.filters import packet, requests
 from cilium_hubble.filters.addresses import in_networks
 from cilium_hubble.filters.checks import Check, anyone, column_in, constant, every, interned
 from cilium_hubble.filters.names import namespaced, node_names, patterns
@@ -27,16 +27,7 @@ from cilium_hubble.state.model import Party
 Field = Callable[[Any, str, Names], Check]
 
 _NOT_RECORDED = {
-    "source_fqdn": "DNS names of addresses",
-    "destination_fqdn": "DNS names of addresses",
     "source_ip_xlated": "translated source addresses",
-    "http_status_code": "HTTP requests",
-    "http_method": "HTTP requests",
-    "http_path": "HTTP requests",
-    "http_url": "HTTP requests",
-    "http_header": "HTTP requests",
-    "dns_query": "DNS requests",
-    "trace_id": "trace contexts",
     "ip_trace_id": "IP trace ids",
     "experimental": "what CEL expressions could be asked about",
 }
@@ -133,6 +124,14 @@ def _services(side: str) -> Field:
     return field
 
 
+def _fqdns(side: str) -> Field:
+    def field(values: Sequence[str], path: str, names: Names) -> Check:
+        test = patterns(values, path)
+        return interned(f"{side}_names", names.fqdns, lambda held: any(map(test, held)))
+
+    return field
+
+
 def _addresses(side: str) -> Field:
     return lambda values, path, _names: in_networks(side, values, path)
 
@@ -174,9 +173,12 @@ _FIELDS: dict[str, Field] = {
     "destination_cluster_name": _of_party("destination", _clusters),
     "source_service": _services("source"),
     "destination_service": _services("destination"),
+    "source_fqdn": _fqdns("source"),
+    "destination_fqdn": _fqdns("destination"),
     "node_name": _nodes,
     "node_labels": _node_labels,
     "verdict": lambda values, _path, _names: column_in("verdict", values),
     "traffic_direction": lambda values, _path, _names: column_in("direction", values),
     **packet.FIELDS,
+    **requests.FIELDS,
 }

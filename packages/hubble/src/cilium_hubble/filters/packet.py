@@ -12,9 +12,10 @@ from cilium_core.errors import FieldError
 from cilium_core.layouts.events import EventFlag, EventType
 from cilium_core.proto import flow_pb2
 from cilium_hubble.filters.checks import Check, column_in, constant
+from cilium_hubble.filters.requests import is_request
 from cilium_hubble.flows import summary
 from cilium_hubble.flows.chunk import Chunk, Mask, Names
-from cilium_hubble.flows.record import Reply, Verdict
+from cilium_hubble.flows.record import REQUEST, Application, Reply, Verdict
 
 _PROTOCOLS = {
     "tcp": (summary.TCP,),
@@ -26,20 +27,35 @@ _PROTOCOLS = {
     "igmp": (summary.IGMP,),
     "vrrp": (summary.VRRP,),
 }
-_LATER_PROTOCOLS = ("dns", "http", "kafka")
+_APPLICATIONS = {
+    "dns": Application.DNS,
+    "http": Application.HTTP,
+    "kafka": Application.KAFKA,
+}
 _WITH_PORTS = (summary.TCP, summary.UDP, summary.SCTP)
 
 
 def _protocols(values: Sequence[str], path: str, _names: Names) -> Check:
     numbers: list[int] = []
+    applications = []
     for index, text in enumerate(values):
         word = text.lower()
-        if word in _LATER_PROTOCOLS:
-            raise FieldError(f"{path}[{index}]", f"{text!r} requests are not recorded yet")
-        if word not in _PROTOCOLS:
-            raise FieldError(f"{path}[{index}]", f"{text!r} is not one of {', '.join(_PROTOCOLS)}")
-        numbers += _PROTOCOLS[word]
-    return column_in("proto", numbers)
+        if word in _APPLICATIONS:
+            applications.append(_APPLICATIONS[word])
+        elif word in _PROTOCOLS:
+            numbers += _PROTOCOLS[word]
+        else:
+            known = ", ".join([*_PROTOCOLS, *_APPLICATIONS])
+            raise FieldError(f"{path}[{index}]", f"{text!r} is not one of {known}")
+    carried = column_in("proto", numbers)
+
+    def check(chunk: Chunk) -> Mask:
+        mask = carried(chunk)
+        for application in applications:
+            mask |= is_request(chunk, application)
+        return mask
+
+    return check
 
 
 def _ports(column: str) -> Callable[[Sequence[str], str, Names], Check]:
@@ -56,9 +72,9 @@ def _ports(column: str) -> Callable[[Sequence[str], str, Names], Check]:
 
 
 def shown_subtypes(chunk: Chunk) -> Any:
-    """Return the subtypes as flows carry them: policy verdicts have none."""
-    judged = chunk.rows["type"] == EventType.POLICY_VERDICT
-    return np.where(judged, 0, chunk.rows["subtype"])
+    """Return the subtypes as flows carry them: policy verdicts and requests have none."""
+    none = np.isin(chunk.rows["type"], (int(EventType.POLICY_VERDICT), REQUEST))
+    return np.where(none, 0, chunk.rows["subtype"])
 
 
 def _event_types(values: Iterable[flow_pb2.EventTypeFilter], _path: str, _names: Names) -> Check:
@@ -79,7 +95,8 @@ def _drop_reasons(values: Iterable[int], _path: str, _names: Names) -> Check:
     wanted = list(values)
 
     def check(chunk: Chunk) -> Mask:
-        dropped = chunk.rows["verdict"] == Verdict.DROPPED
+        rows = chunk.rows
+        dropped = (rows["verdict"] == Verdict.DROPPED) & (rows["type"] != REQUEST)
         mask: Mask = np.isin(np.where(dropped, chunk.rows["subtype"], 0), wanted)
         return mask
 
@@ -114,7 +131,8 @@ def _tcp_flags(values: Iterable[flow_pb2.TCPFlags], path: str, _names: Names) ->
         mask = np.zeros(len(chunk), bool)
         for bits in wanted:
             mask |= (chunk.rows["tcp_flags"] & bits) == bits
-        mask &= chunk.rows["proto"] == summary.TCP
+        rows = chunk.rows
+        mask &= (rows["proto"] == summary.TCP) & (rows["type"] != REQUEST)
         return mask
 
     return check

@@ -14,9 +14,10 @@ from cilium_core.addresses import unpack_address
 from cilium_core.layouts.events import EventFlag, EventType
 from cilium_core.proto import flow_pb2
 from cilium_core.proto.observer_pb2 import GetFlowsResponse
-from cilium_hubble.flows import summary
+from cilium_hubble.flows import requesttext, summary
 from cilium_hubble.flows.chunk import Chunk, Names
-from cilium_hubble.flows.record import LOST, Reply, Verdict
+from cilium_hubble.flows.record import LOST, REQUEST, Reply, Verdict
+from cilium_hubble.flows.requests import text_of
 from cilium_hubble.flows.words import TO_ENDPOINT_IN_FLOWS
 from cilium_hubble.state.model import Origin, Party, ServiceName
 from cilium_hubble.version import VERSION
@@ -71,16 +72,22 @@ class FlowBuilder:
         _fill_layer4(flow.l4, row)
         flow.source.CopyFrom(endpoint(names.parties[row["source_party"]]))
         flow.destination.CopyFrom(endpoint(names.parties[row["destination_party"]]))
-        flow.Type = flow_pb2.L3_L4
+        flow.Type = flow_pb2.L7 if kind == REQUEST else flow_pb2.L3_L4
         flow.event_type.type = kind
         flow.traffic_direction = row["direction"]
         if row["source_service"]:
             flow.source_service.CopyFrom(_service(names.services[row["source_service"]]))
         if row["destination_service"]:
             flow.destination_service.CopyFrom(_service(names.services[row["destination_service"]]))
+        flow.source_names.extend(names.fqdns[row["source_names"]])
+        flow.destination_names.extend(names.fqdns[row["destination_names"]])
         if row["reply"] != Reply.UNKNOWN:
             flow.is_reply.CopyFrom(BoolValue(value=row["reply"] == Reply.YES))
             flow.reply = row["reply"] == Reply.YES
+        _fill_rules(flow, row, names.origins[row["rules"]])
+        if kind == REQUEST:
+            self._fill_request(flow, row)
+            return
         if kind == EventType.TRACE:
             flow.event_type.sub_type = row["subtype"]
             point: Any = row["subtype"] or TO_ENDPOINT_IN_FLOWS
@@ -97,10 +104,18 @@ class FlowBuilder:
         if row["ifindex"]:
             flow.interface.index = row["ifindex"]
             flow.interface.name = names.link(row["ifindex"])
-        _fill_rules(flow, row, names.origins[row["rules"]])
         flow.Summary = summary.summary(
             row["proto"], row["tcp_flags"], row["icmp_type"], row["icmp_code"], ipv6=ipv6
         )
+
+    def _fill_request(self, flow: flow_pb2.Flow, row: Row) -> None:
+        kept = text_of(self._names.payloads.get(row["payload"]))
+        flow.l7.CopyFrom(kept.l7)
+        flow.l7.type = row["state"]
+        flow.proxy_port = row["proxy_port"]
+        if kept.trace_id:
+            flow.trace_context.parent.trace_id = kept.trace_id
+        flow.Summary = requesttext.summary(flow.l7)
 
 
 _ADDRESSES = ("source", "destination")
@@ -143,7 +158,7 @@ def _fill_layer4(layer: flow_pb2.Layer4, row: Row) -> None:
     if name is not None:
         ports = getattr(layer, name)
         ports.source_port, ports.destination_port = row["sport"], row["dport"]
-        if protocol == summary.TCP:
+        if protocol == summary.TCP and row["type"] != REQUEST:
             for flag, bit in summary.TCP_FLAGS:
                 if row["tcp_flags"] & bit:
                     setattr(ports.flags, flag, True)

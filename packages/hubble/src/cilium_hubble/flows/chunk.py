@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cilium_hubble.flows.ids import FlowIds
 from cilium_hubble.flows.interned import Interned
+from cilium_hubble.flows.payloads import Payloads
 from cilium_hubble.kernel.dtypes import Rows
 from cilium_hubble.state.model import Node, Origin, Party, ServiceName
 
@@ -26,6 +27,8 @@ class Names(NamedTuple):
     ids: FlowIds
     link: Callable[[int], str]
     node: Callable[[], Node]
+    payloads: Payloads
+    fqdns: Interned[tuple[str, ...]]
 
 
 class Chunk(NamedTuple):
@@ -42,6 +45,13 @@ class Chunk(NamedTuple):
     def where(self, mask: NDArray[Any] | slice) -> Chunk:
         """Return the rows that a mask or a slice chooses."""
         return Chunk(self.rows[mask], self.sequences[mask])
+
+    def in_order(self) -> Chunk:
+        """Return the rows sorted by time; equal times stay as they are."""
+        times = self.rows["time"]
+        if len(times) < 2 or bool((times[1:] >= times[:-1]).all()):
+            return self
+        return self.where(np.argsort(times, kind="stable"))
 
     def __len__(self) -> int:
         """Return the number of rows, not of fields."""

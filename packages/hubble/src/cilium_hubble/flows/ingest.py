@@ -7,16 +7,21 @@ directory is asked only about an address and identity that no cache knows. Event
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cilium_core.layouts.events import EventFlag, EventType, TraceReason
+from cilium_core.proto.access_pb2 import Record
+from cilium_hubble.flows import requests
 from cilium_hubble.flows.clock import boot_to_wall
+from cilium_hubble.flows.connections import Connections
+from cilium_hubble.flows.fqdns import Fqdns
 from cilium_hubble.flows.interned import Interned
 from cilium_hubble.flows.naming import Attributions, Parties, Services
+from cilium_hubble.flows.payloads import Payloads
 from cilium_hubble.flows.record import (
     KNOWN_TYPES,
     LOST,
@@ -47,8 +52,13 @@ class Ingest:
         self.parties: Interned[Party] = Interned(Party())
         self.services: Interned[ServiceName] = Interned(ServiceName("", ""))
         self.origins: Interned[tuple[Origin, ...]] = Interned(())
+        self.fqdns: Interned[tuple[str, ...]] = Interned(())
         self.namespaces: dict[tuple[str, str], int] = {}  # (cluster, namespace) to last seen, ns
+        self.payloads = Payloads()
         self.unknown = 0
+        self.unusable = 0  # proxies' records that made no sense
+        self._connections = Connections(self.services)
+        self._fqdns = Fqdns(self.fqdns)
         self._clock = clock
         self._party_names = Parties(directory, self.parties)
         self._service_names = Services(directory, self.services)
@@ -69,8 +79,40 @@ class Ingest:
         rows["reply"] = _replies(events)
         rows["direction"] = _directions(events, rows["reply"])
         self._name(rows, events)
+        self._connections.learn(rows)
+        self._name_by_dns(rows)
         self.store.append(rows)
         self._collect()
+        return rows
+
+    def add_requests(self, records: Sequence[Record]) -> Rows:
+        """Store what proxies saw; return its rows, unusable ones left out."""
+        rows, good = requests.rows_of(records, self.payloads)
+        self.unusable += len(records) - len(good)
+        nobody = np.zeros(len(rows), "u4")  # proxies know no identities
+        for side, port in (("source", "sport"), ("destination", "dport")):
+            numbers = self._party_names.of(rows[side], nobody)
+            rows[f"{side}_party"] = numbers
+            self._see(numbers, rows)
+            rows[f"{side}_service"] = self._service_names.of_frontends(
+                rows[side], rows[port], rows["proto"]
+            )
+        self._connections.name(rows)
+        for record in good:
+            self._fqdns.learn(record.l7, record.time_ns)
+        self._name_by_dns(rows)
+        origins = [requests.origins_of(record.origins) for record in good]
+        rows["rules"] = [self.origins.number(origin) for origin in origins]
+        self.store.append(rows)
+        self._collect()
+        return rows
+
+    def lost_requests(self, count: int, since: int, now: int) -> Rows:
+        """Store that proxies lost some records between two times (ns)."""
+        rows = np.zeros(1, STORED)
+        rows["time"], rows["until"], rows["tx_packets"] = now, since, count
+        rows["type"], rows["subtype"] = LOST, LostSource.PROXIES
+        self.store.append(rows)
         return rows
 
     def lost(self, by_cpu: dict[int, int], since: int, now: int) -> Rows:
@@ -105,6 +147,11 @@ class Ingest:
         )
         rows["rules"][judged] = self._attributions.of(events[judged])
 
+    def _name_by_dns(self, rows: Rows) -> None:
+        now = int(rows["time"][-1]) if len(rows) else 0
+        for side in ("source", "destination"):
+            rows[f"{side}_names"] = self._fqdns.of(rows[side], now)
+
     def _see(self, numbers: NDArray[np.uint32], rows: Rows) -> None:
         if not len(rows):
             return
@@ -122,6 +169,7 @@ class Ingest:
         self.parties.keep_only(used("source_party", "destination_party"))
         self.services.keep_only(used("source_service", "destination_service"))
         self.origins.keep_only(used("rules"))
+        self.fqdns.keep_only(used("source_names", "destination_names"))
         for names in (self._party_names, self._service_names, self._attributions):
             names.forget()
         self._collect_at = 2 * (len(self.parties) + len(self.origins)) + _COLLECT_ABOVE

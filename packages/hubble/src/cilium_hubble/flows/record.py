@@ -10,6 +10,7 @@ import numpy as np
 
 from cilium_core.layouts.events import EventType
 
+REQUEST: Final = 129  # `type` of a request or response that a proxy saw; upstream's l7
 LOST: Final = 0  # `type` of a row that tells of lost events; no kernel event has it
 
 
@@ -18,7 +19,9 @@ class Verdict(IntEnum):
 
     FORWARDED = 1
     DROPPED = 2
+    ERROR = 3
     AUDIT = 4
+    REDIRECTED = 5
 
 
 class Reply(IntEnum):
@@ -29,29 +32,43 @@ class Reply(IntEnum):
     UNKNOWN = 2
 
 
+class Application(IntEnum):
+    """What a request is in: `subtype` of a REQUEST row."""
+
+    OTHER = 0
+    DNS = 1
+    HTTP = 2
+    KAFKA = 3
+
+
 class LostSource(IntEnum):
     """Who lost events; upstream's numbers (flow.LostEventSource)."""
 
     KERNEL_RING = 1
+    PROXIES = 2
     FLOW_STORE = 3
 
 
 # `direction` is the connection's as its endpoint sees it: 1 ingress, 2 egress, 0 unknown.
 # Numbers of interned values: 0 is nobody, no service, no rule. `time` and `until` are ns since
 # the epoch. A LOST row has its count in `tx_packets`, the CPU in `endpoint_id`, the source in
-# `subtype`, and was lost between `until` and `time`.
+# `subtype`, and was lost between `until` and `time`. A REQUEST row has an Application in `subtype`,
+# whether it asks or answers (flow.L7FlowType) in `state` and its text under `payload`.
 STORED = np.dtype(
     [
         ("time", "i8"),
         ("until", "i8"),
         ("tx_packets", "u8"),
         ("rx_packets", "u8"),
+        ("payload", "u8"),
         ("source", "u1", (16,)),
         ("destination", "u1", (16,)),
         ("source_party", "u4"),
         ("destination_party", "u4"),
         ("source_service", "u4"),
         ("destination_service", "u4"),
+        ("source_names", "u4"),
+        ("destination_names", "u4"),
         ("rules", "u4"),
         ("revision", "u4"),
         ("ifindex", "u4"),
@@ -60,6 +77,7 @@ STORED = np.dtype(
         ("dport", "u2"),
         ("endpoint_id", "u2"),
         ("line", "u2"),
+        ("proxy_port", "u2"),
         ("type", "u1"),
         ("subtype", "u1"),
         ("direction", "u1"),

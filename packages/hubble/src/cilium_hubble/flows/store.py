@@ -9,8 +9,10 @@ event loop.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cilium_hubble.flows.record import LOST, STORED
 from cilium_hubble.kernel.dtypes import Rows
@@ -74,10 +76,27 @@ class Store:
             return self._rows[low:high].copy()
         return np.concatenate([self._rows[low:], self._rows[: high - self._slots]])
 
+    def gather(self, sequences: NDArray[np.int64]) -> Rows:
+        """Return copies of these rows, in this order; all of them must be held."""
+        found: Rows = self._rows[sequences % self._slots]
+        return found
+
+    def times(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Return the times of rows `start` to `stop - 1`, which must be held."""
+        found: NDArray[np.int64] = self._rows["time"][np.arange(start, stop) % self._slots]
+        return found
+
     async def wait(self, sequence: int) -> None:
         """Return when row `sequence` can be read (at once if it can be)."""
         while self._next <= sequence:
             await self._changed.wait()
+
+    async def wait_until(self, sequence: int, seconds: float) -> None:
+        """Return as `wait`, or after so many seconds."""
+        if self._next <= sequence:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self.wait(sequence)
 
     def used(self, *columns: str) -> set[int]:
         """Return the interned numbers that held rows refer to in these columns."""

@@ -67,6 +67,7 @@ class EventSource:
         self._ring: Ring | None = None
         self._past = (0, 0)  # seen and discarded of rings that were replaced
         self.lost = 0
+        self.read_to = 0  # wall time (ns): older events are in batches that were yielded
 
     @property
     def seen(self) -> int:
@@ -97,7 +98,10 @@ class EventSource:
         told = checked = time.monotonic()
         since = time.time_ns()
         while True:
+            before = time.time_ns()
             events, lost, clock = ring.read(BATCH), {}, time.monotonic()
+            if len(events) < BATCH:
+                self.read_to = before
             if clock - told >= LOST_SECONDS or len(events) == BATCH:
                 lost, told = self._grown(), clock
             if len(events) or lost:

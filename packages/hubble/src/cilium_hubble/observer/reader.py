@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Walks the store for one query: where to begin, what passes, what a slow follower has missed.
 
-Rows are read in stretches; between two the event loop turns, so that ingest goes on. The rows of
-one stretch are used up before the caller gives the loop back.
+What there is at the start is walked in order of time, what comes later as it comes: proxies'
+records come later than they were made. Rows are read in stretches; between two the event loop
+turns, so that ingest goes on. The rows of one stretch are used up before the caller gives the loop
+back.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 import numpy as np
 
@@ -17,18 +19,30 @@ from cilium_hubble.flows.chunk import Chunk
 from cilium_hubble.flows.record import LOST, STORED, LostSource
 from cilium_hubble.flows.store import Store
 from cilium_hubble.observer.query import Query
+from cilium_hubble.observer.view import View
 
 STRETCH = 256
 LOST_SECONDS = 1.0  # a slow follower hears of what it missed once a second
 
 
 class Reader:
-    """One query's way through the store. `missed` counts rows that were gone before it came."""
+    """One query's way through the store. `missed` counts rows that were gone before it came.
 
-    def __init__(self, store: Store, query: Query) -> None:
-        """Nothing is read yet."""
+    `complete_to` is the time (ns) up to which what the store will ever get has been passed by.
+    """
+
+    def __init__(
+        self, store: Store, query: Query, clock: Callable[[], int], quiet: float | None = None
+    ) -> None:
+        """Nothing is read yet. `clock` tells up to which time the store is complete.
+
+        With `quiet` (s) a follower that nothing passes for so long gets an empty chunk.
+        """
         self._store = store
         self._query = query
+        self._clock = clock
+        self._quiet = quiet
+        self.complete_to = 0
         self._told_at = 0.0
         self._untold = 0
         self._since = 0
@@ -37,44 +51,83 @@ class Reader:
     async def chunks(self) -> AsyncGenerator[Chunk, None]:
         """Yield stretches of the rows that pass, oldest first, lost ones among them."""
         store, query = self._store, self._query
-        end = store.next_sequence
-        position, left = self._start(), query.number
-        while query.follow or position < end:
-            await store.wait(position)
-            if position < store.oldest:
-                self._miss(store.oldest - position)
-                position = store.oldest
-            stop = min(position + STRETCH, store.next_sequence if query.follow else end)
-            chunk = Chunk.of(store.read(position, stop), position)
+        view = View(store, store.first_shown, store.next_sequence)
+        position, left = self._start(view), query.number
+        while position < len(view):
+            stop = min(position + STRETCH, len(view))
+            chunk, missed = view.chunk(position, stop)
             position = stop
+            self._miss(missed)
+            self._passed(chunk, caught_up=view.end == store.next_sequence and stop == len(view))
             chunk, over = self._cut(chunk)
             passed = chunk.where(query.check(chunk))
             if query.number and not query.follow:
                 passed, left = _take(passed, left)
-            lost = self._lost_chunk()
-            if lost is not None:
+            if (lost := self._lost_chunk()) is not None:
                 yield lost
             if len(passed):
                 yield passed
             if over or (query.number and not query.follow and not left):
                 return
             await asyncio.sleep(0)
+        if query.follow:
+            async for chunk in self._following(view.end):
+                yield chunk
 
-    def _start(self) -> int:
+    async def _following(self, position: int) -> AsyncGenerator[Chunk, None]:
+        """Yield what comes from row `position` on, for ever."""
         store, query = self._store, self._query
-        if query.since is not None or query.first:
-            return store.first_shown
-        if query.follow and not query.number:
-            return store.next_sequence
-        return self._last(query.number) if query.number else store.first_shown
+        told = time.monotonic()
+        while True:
+            if self._quiet is not None:
+                await store.wait_until(position, told + self._quiet - time.monotonic())
+                if position == store.next_sequence:
+                    self.complete_to, told = self._clock(), time.monotonic()
+                    yield Chunk.of(store.read(position, position), position)
+                    continue
+            await store.wait(position)
+            if position < store.oldest:
+                self._miss(store.oldest - position)
+                position = store.oldest
+            stop = min(position + STRETCH, store.next_sequence)
+            chunk = Chunk.of(store.read(position, stop), position).in_order()
+            position = stop
+            self._passed(chunk, caught_up=position == store.next_sequence)
+            chunk, over = self._cut(chunk)
+            passed = chunk.where(query.check(chunk))
+            if (lost := self._lost_chunk()) is not None:
+                yield lost
+            if len(passed) or self._tell_quiet(told):
+                told = time.monotonic()
+                yield passed
+            if over:
+                return
+            await asyncio.sleep(0)
 
-    def _last(self, number: int) -> int:
+    def _passed(self, chunk: Chunk, *, caught_up: bool) -> None:
+        if caught_up:
+            self.complete_to = self._clock()
+        elif len(chunk):
+            self.complete_to = max(self.complete_to, int(chunk.rows["time"].max()))
+
+    def _tell_quiet(self, told: float) -> bool:
+        quiet = self._quiet
+        return quiet is not None and self._query.follow and time.monotonic() - told >= quiet
+
+    def _start(self, view: View) -> int:
+        query = self._query
+        if query.since is not None or query.first:
+            return 0
+        if query.follow and not query.number:
+            return len(view)
+        return self._last(view, query.number) if query.number else 0
+
+    def _last(self, view: View, number: int) -> int:
         """Return where the last `number` flows that pass begin."""
-        store, found = self._store, 0
-        position = store.next_sequence
-        while position > store.first_shown:
-            start = max(position - STRETCH, store.first_shown)
-            chunk = Chunk.of(store.read(start, position), start)
+        found, position = 0, len(view)
+        while position > 0:
+            start = max(position - STRETCH, 0)
+            chunk, _ = view.chunk(start, position)
             mask = self._query.check(chunk) & (chunk.rows["type"] != LOST)
             if self._query.until is not None:
                 mask &= chunk.rows["time"] <= self._query.until
@@ -83,7 +136,7 @@ class Reader:
                 return start + int(places[len(places) - (number - found)])
             found += len(places)
             position = start
-        return store.first_shown
+        return 0
 
     def _cut(self, chunk: Chunk) -> tuple[Chunk, bool]:
         """Leave out what is before `since`; stop at the first row after `until`."""
@@ -98,6 +151,8 @@ class Reader:
         return chunk, over
 
     def _miss(self, count: int) -> None:
+        if not count:
+            return
         self._since = self._since or time.time_ns()
         self._untold += count
         self.missed += count

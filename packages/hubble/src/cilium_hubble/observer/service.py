@@ -7,9 +7,9 @@ A request that cannot be honoured is INVALID_ARGUMENT with the field's path. Eve
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import grpc
 import grpc.aio
@@ -35,11 +35,21 @@ _NANO = 1_000_000_000
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
+class Stretch(NamedTuple):
+    """Some answers, and the time (ns) up to which no more will come."""
+
+    responses: list[pb.GetFlowsResponse]
+    complete_to: int
+
+
 class Observer:
     """The methods. `missed` counts rows that slow subscribers did not get."""
 
-    def __init__(self, ingest: Ingest, names: Names) -> None:
-        """Serve what `ingest` stores."""
+    def __init__(
+        self, ingest: Ingest, names: Names, complete_to: Callable[[], int] = lambda: 0
+    ) -> None:
+        """Serve what `ingest` stores; `complete_to` tells up to which time (ns) it has all."""
+        self._complete_to = complete_to
         self._ingest = ingest
         self._store = ingest.store
         self._names = names
@@ -53,18 +63,30 @@ class Observer:
         self, request: pb.GetFlowsRequest, context: Context
     ) -> AsyncIterator[pb.GetFlowsResponse]:
         """Stream flows, and events that were lost between them."""
+        async with aclosing(self.stretches(request, context)) as stretches:
+            async for stretch in stretches:
+                for response in stretch.responses:
+                    yield response
+
+    async def stretches(
+        self, request: pb.GetFlowsRequest, context: Context, quiet: float | None = None
+    ) -> AsyncGenerator[Stretch, None]:
+        """Yield the answers to a request, some at a time.
+
+        With `quiet` (s) a follower hears after so long that there is nothing.
+        """
         try:
             query = parse(request, self._names)
         except FieldError as error:
             await _refuse(context, error)
         await _tell_version(context)
-        reader = Reader(self._store, query)
+        reader = Reader(self._store, query, self._complete_to, quiet)
         self.subscribers += 1
         try:
             async with aclosing(reader.chunks()) as chunks:
                 async for chunk in chunks:
-                    for response in list(self._builder.responses(chunk)):
-                        yield _masked(response, query)
+                    responses = [_masked(r, query) for r in self._builder.responses(chunk)]
+                    yield Stretch(responses, reader.complete_to)
         finally:
             self.subscribers -= 1
             self.missed += reader.missed

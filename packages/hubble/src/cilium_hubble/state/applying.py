@@ -58,6 +58,9 @@ class Applier:
                 node = change.node
                 known.put_node(Node(node.name, node.cluster, tuple(node.labels)))
                 return "node", 0
+            case "cluster_node":
+                known.cluster.put(change.cluster_node.name, change.cluster_node.address)
+                return "cluster_node", change.cluster_node.name
             case "endpoint":
                 known.put_endpoint(_endpoint(change.endpoint))
                 return "endpoint", change.endpoint.id
@@ -89,6 +92,8 @@ class Applier:
     def _remove(self, change: pb.Change) -> Key:
         known = self._directory
         match change.WhichOneof("object"):
+            case "cluster_node":
+                known.cluster.remove(change.cluster_node.name)
             case "endpoint":
                 known.remove_endpoint(change.endpoint.id)
             case "identity":
@@ -107,6 +112,8 @@ class Applier:
 
     def _remove_unnamed(self, named: set[Key]) -> None:
         known = self._directory
+        for name in [key for key in known.cluster.addresses if ("cluster_node", key) not in named]:
+            known.cluster.remove(name)
         for endpoint_id in [key for key in known.endpoints if ("endpoint", key) not in named]:
             known.remove_endpoint(endpoint_id)
         for number in [key for key in known.identities if ("identity", key) not in named]:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from cilium_core.addresses import pack_address
 from cilium_core.labels import CLUSTER, NAMESPACE
+from cilium_hubble.state.cluster import ClusterNodes
 from cilium_hubble.state.labels import shown_labels, value_of
 from cilium_hubble.state.model import Node, Party, ServiceName, Workload
 from cilium_hubble.state.prefixes import PrefixTable
@@ -61,6 +62,7 @@ class Directory:
     def __init__(self) -> None:
         """Start empty: everyone is known by address and identity number only."""
         self.node = Node()
+        self.cluster = ClusterNodes()
         self.rules = RuleBook()
         self.endpoints: dict[int, Endpoint] = {}
         self.identities: dict[int, tuple[str, ...]] = {}

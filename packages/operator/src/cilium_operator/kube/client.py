@@ -14,9 +14,9 @@ import aiohttp
 import msgspec
 
 from cilium_core.crds.models import ObjectMeta
+from cilium_core.process.access import Access
+from cilium_core.process.session import BASE_URL, open_session
 from cilium_operator.errors import ApiError
-from cilium_operator.kube.access import Access
-from cilium_operator.kube.session import BASE_URL, open_session
 
 T = TypeVar("T")
 PAGE = 500

@@ -40,13 +40,14 @@ class Reader:
         common = entry.common_properties
         key = _key(common, entry.request.request_id)
         ended = common.access_log_type == log.DownstreamEnd
+        begun = self._writer.begin(entry)
         if key not in self._told:
-            yield self._writer.request(entry)
+            yield self._writer.request(entry, begun)
         if not ended:
             self._tell(key)
             return
         self._told.pop(key, None)
-        response = self._writer.response(entry)
+        response = self._writer.response(entry, begun)
         if response is not None:
             yield response
 

@@ -8,7 +8,8 @@ byte, as the client sees it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 from envoy.data.accesslog.v3 import accesslog_pb2 as log
 
@@ -34,36 +35,51 @@ class Writer:
         """Redact with these settings."""
         self._find = find
         self._redaction = redaction
+        self._templates: dict[int, tuple[pb.RuleSet | None, access_pb2.Record]] = {}
 
-    def request(self, entry: log.HTTPAccessLogEntry) -> access_pb2.Record:
-        """Return the record of a request."""
+    def begin(self, entry: log.HTTPAccessLogEntry) -> access_pb2.Record:
+        """Return what the records of a request and of its response have in common."""
         record = self._record(entry.common_properties)
+        request, http = entry.request, record.l7.http
+        http.protocol = _PROTOCOLS.get(entry.protocol_version, "Unknown")
+        http.method = entry.common_properties.custom_tags.get(naming.METHOD_TAG, "")
+        path = request.path.removeprefix("/")
+        url = f"{request.scheme or 'http'}://{request.authority}/{path}"
+        http.url = self._redaction.url(url)
+        record.request_id = request.request_id
+        record.trace_id = trace_id(request.request_headers.get("traceparent", ""))
         record.verdict = _verdict(entry)
-        record.l7.type = flow_pb2.REQUEST
-        self._http(record, entry)
-        record.l7.http.headers.extend(self._headers(_request_headers(entry.request).items()))
         return record
 
-    def response(self, entry: log.HTTPAccessLogEntry) -> access_pb2.Record | None:
-        """Return the record of the response, None when policy refused or nothing was answered."""
+    def request(self, entry: log.HTTPAccessLogEntry, begun: access_pb2.Record) -> access_pb2.Record:
+        """Return the record of a request; `begun` stays as it is."""
+        record = access_pb2.Record()
+        record.CopyFrom(begun)
+        record.l7.type = flow_pb2.REQUEST
+        self._headers(record, _request_headers(entry.request))
+        return record
+
+    def response(
+        self, entry: log.HTTPAccessLogEntry, begun: access_pb2.Record
+    ) -> access_pb2.Record | None:
+        """Return the record of the response, None when policy refused or nothing was answered.
+
+        `begun` becomes the record.
+        """
         code = entry.response.response_code.value
-        if not code or _verdict(entry) != flow_pb2.FORWARDED:
+        if not code or begun.verdict != flow_pb2.FORWARDED:
             return None
         common = entry.common_properties
-        latency = _nanoseconds(common.time_to_first_downstream_tx_byte) or _nanoseconds(
-            common.duration
-        )
-        record = self._record(common)
-        record.time_ns += latency
-        record.verdict = flow_pb2.FORWARDED
-        record.l7.type, record.l7.latency_ns = flow_pb2.RESPONSE, latency
-        self._http(record, entry)
-        record.l7.http.code = code
+        first_byte = _nanoseconds(common.time_to_first_downstream_tx_byte)
+        latency = first_byte or _nanoseconds(common.duration)
+        begun.time_ns += latency
+        begun.l7.type, begun.l7.latency_ns = flow_pb2.RESPONSE, latency
+        begun.l7.http.code = code
         headers = dict(entry.response.response_headers)
         if entry.request.request_id:
             headers["x-request-id"] = entry.request.request_id
-        record.l7.http.headers.extend(self._headers(headers.items()))
-        return record
+        self._headers(begun, headers)
+        return begun
 
     def connection(self, entry: log.TCPAccessLogEntry) -> access_pb2.Record:
         """Return the record of a TLS connection that was let through or refused by its name.
@@ -81,37 +97,34 @@ class Writer:
         return record
 
     def _record(self, common: log.AccessLogCommon) -> access_pb2.Record:
+        record = access_pb2.Record()
+        record.CopyFrom(self._template(naming.port_of(_chain(common))))
         source = common.downstream_direct_remote_address.socket_address
         destination = common.downstream_local_address.socket_address
-        port = naming.port_of(_chain(common))
-        rule_set = self._find(port) or pb.RuleSet()
-        return access_pb2.Record(
-            time_ns=common.start_time.seconds * _NANOSECONDS + common.start_time.nanos,
-            source=source.address,
-            source_port=source.port_value,
-            destination=destination.address,
-            destination_port=destination.port_value,
-            direction=rule_set.direction,
-            proxy_port=port,
-            origins=rule_set.origins,
-            protocol=TCP,
+        start = common.start_time
+        record.time_ns = start.seconds * _NANOSECONDS + start.nanos
+        record.source, record.source_port = source.address, source.port_value
+        record.destination = destination.address
+        record.destination_port = destination.port_value
+        return record
+
+    def _template(self, port: int) -> access_pb2.Record:
+        """Return what all records of a rule set have in common, made anew when it changes."""
+        rule_set = self._find(port)
+        known = self._templates.get(port)
+        if known is not None and known[0] is rule_set:
+            return known[1]
+        found = rule_set or pb.RuleSet()
+        made = access_pb2.Record(
+            direction=found.direction, proxy_port=port, origins=found.origins, protocol=TCP
         )
+        self._templates[port] = (rule_set, made)
+        return made
 
-    def _http(self, record: access_pb2.Record, entry: log.HTTPAccessLogEntry) -> None:
-        request, http = entry.request, record.l7.http
-        http.protocol = _PROTOCOLS.get(entry.protocol_version, "Unknown")
-        http.method = entry.common_properties.custom_tags.get(naming.METHOD_TAG, "")
-        path = request.path.removeprefix("/")
-        url = f"{request.scheme or 'http'}://{request.authority}/{path}"
-        http.url = self._redaction.url(url)
-        record.request_id = request.request_id
-        record.trace_id = trace_id(request.request_headers.get("traceparent", ""))
-
-    def _headers(self, headers: Iterable[tuple[str, str]]) -> list[flow_pb2.HTTPHeader]:
-        return [
-            flow_pb2.HTTPHeader(key=_canonical(name), value=self._redaction.header(name, value))
-            for name, value in sorted(headers)
-        ]
+    def _headers(self, record: access_pb2.Record, headers: Mapping[str, str]) -> None:
+        add, redacted = record.l7.http.headers.add, self._redaction.header
+        for name in sorted(headers):
+            add(key=_canonical(name), value=redacted(name, headers[name]))
 
 
 def trace_id(traceparent: str) -> str:
@@ -142,6 +155,7 @@ def _request_headers(request: log.HTTPRequestProperties) -> Mapping[str, str]:
     return {**request.request_headers, **{name: value for name, value in own.items() if value}}
 
 
+@lru_cache(maxsize=1024)
 def _canonical(name: str) -> str:
     """Return a header's name as upstream shows it: `X-Request-Id`."""
     return "-".join(part.capitalize() for part in name.split("-"))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -13,12 +14,12 @@ from pathlib import Path
 import structlog
 import uvloop
 
-from cilium_proxy import logs
+from cilium_core.errors import ConfigError
+from cilium_core.process import logs
+from cilium_core.process.settings import parse_flags
 from cilium_proxy.dns import settings
 from cilium_proxy.dns.daemon import DnsProxy
 from cilium_proxy.dns.settings import Settings
-from cilium_proxy.errors import ConfigError
-from cilium_proxy.values import DEFAULT_DIRECTORY, parse_flags
 
 log = structlog.get_logger(__name__)
 
@@ -40,12 +41,12 @@ def main(words: Sequence[str]) -> int:
         return 0
     try:
         flags = parse_flags(words)
-        directory = Path(flags.pop("config-dir", str(DEFAULT_DIRECTORY)))
+        directory = Path(flags.pop("config-dir", str(settings.DEFAULT_DIRECTORY)))
         read = settings.load(directory, os.environ, flags)
     except ConfigError as error:
         print(f"cilium-proxy dns: {error}", file=sys.stderr)
         return 2
-    logs.setup(read.debug)
+    logs.setup(read.debug, {"grpc": logging.WARNING})
     settings.raise_file_limit()
     return uvloop.run(serve(read))
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import dns.rcode
 import msgspec
 
-from cilium_proxy.errors import ConfigError
-from cilium_proxy.values import read_values
+from cilium_core.errors import ConfigError
+from cilium_core.process.settings import Source, read_directory, read_environment
 
+DEFAULT_DIRECTORY = Path("/etc/cilium/config")
 MOST = 8192  # questions in hand, whatever is asked for: each needs a file descriptor
 PER_CLIENT = 1024
 CONNECTIONS = 4096
@@ -55,17 +56,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 def load(directory: Path, environment: Mapping[str, str], flags: Mapping[str, str]) -> Settings:
     """Read and check the settings; flags win over all else. ConfigError names a wrong one."""
-    values = {**read_values(directory, environment), **flags}
-    limit = _number("dnsproxy-concurrency-limit", values.get("dnsproxy-concurrency-limit", "0"))
+    values = {**read_directory(directory), **read_environment(environment), **flags}
+    source = Source(values)
+    limit = _number(source, "dnsproxy-concurrency-limit")
     return Settings(
         run_dir=Path(values.get("state-dir") or "/var/run/cilium"),
-        versions=_versions(values),
-        refusal=_refusal(values.get("tofqdns-dns-reject-response-code") or "refused"),
-        longest_hold=_seconds(values, "tofqdns-proxy-response-max-delay", "100ms"),
+        versions=_versions(source),
+        refusal=_refusal(source, "tofqdns-dns-reject-response-code"),
+        longest_hold=_seconds(source, "tofqdns-proxy-response-max-delay", "100ms"),
         most=min(limit, MOST) or MOST,
-        grace=_seconds(values, "dnsproxy-concurrency-processing-grace-period", "0s"),
-        metrics_address=_address("dnsproxy-metrics-server", values),
-        debug=_boolean("debug", values.get("debug", "false")),
+        grace=_seconds(source, "dnsproxy-concurrency-processing-grace-period", "0s"),
+        metrics_address=source.optional_address("dnsproxy-metrics-server", ""),
+        debug=source.boolean("debug", False),
     )
 
 
@@ -77,11 +79,9 @@ def raise_file_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _versions(values: Mapping[str, str]) -> tuple[int, ...]:
+def _versions(source: Source) -> tuple[int, ...]:
     wanted = {4: "enable-ipv4", 6: "enable-ipv6"}
-    found = tuple(
-        version for version, key in wanted.items() if _boolean(key, values.get(key, "true"))
-    )
+    found = tuple(version for version, key in wanted.items() if source.boolean(key, True))
     if not found:
         raise ConfigError("enable-ipv4", "and enable-ipv6 are both false; one is needed")
     return tuple(version for version in found if version == 4 or _has_ipv6_loopback())
@@ -94,39 +94,24 @@ def _has_ipv6_loopback() -> bool:
         return False
 
 
-def _refusal(raw: str) -> int:
+def _refusal(source: Source, key: str) -> int:
+    raw = source.text(key, "") or "refused"
     if raw not in _REFUSALS:
-        words = " or ".join(_REFUSALS)
-        raise ConfigError("tofqdns-dns-reject-response-code", f"{raw!r} is not {words}")
+        raise ConfigError(key, f"{raw!r} is not {' or '.join(_REFUSALS)}")
     return _REFUSALS[raw]
 
 
-def _number(key: str, raw: str) -> int:
+def _number(source: Source, key: str) -> int:
+    raw = source.text(key, "0")
     if not raw.isdecimal():
         raise ConfigError(key, f"{raw!r} is not a number (0 is no limit)")
     return int(raw)
 
 
-def _seconds(values: Mapping[str, str], key: str, default: str) -> float:
-    raw = values.get(key) or default
+def _seconds(source: Source, key: str, default: str) -> float:
+    raw = source.text(key, "") or default
     if raw == "0":
         return 0.0
     if not _DURATION.fullmatch(raw):
         raise ConfigError(key, f"{raw!r} is not a duration such as 100ms or 1m30s")
     return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(raw))
-
-
-def _address(key: str, values: Mapping[str, str]) -> tuple[str, int] | None:
-    raw = values.get(key, "")
-    if not raw:
-        return None
-    host, separator, port = raw.rpartition(":")
-    if not separator or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise ConfigError(key, f"{raw!r} is not host:port")
-    return host.strip("[]") or "0.0.0.0", int(port)
-
-
-def _boolean(key: str, raw: str) -> bool:
-    if raw.lower() not in ("true", "false"):
-        raise ConfigError(key, f"{raw!r} is neither true nor false")
-    return raw.lower() == "true"

@@ -18,9 +18,10 @@ from envoy.extensions.access_loggers.grpc.v3 import als_pb2
 from envoy.type.tracing.v3 import custom_tag_pb2
 
 from cilium_proxy.translate import naming
-from cilium_proxy.translate.messages import duration, extension
+from cilium_proxy.translate.messages import duration, extension, number
 
 FLUSH_SECONDS = 0.05
+BUFFER_BYTES = 1 << 17  # a busy worker sends a few large messages, not many small ones
 OPEN_SECONDS = 1.0
 # Headers that are worth a look and no secret. Envoy logs the headers that it is told, not all.
 HEADERS = (
@@ -68,6 +69,7 @@ def _common(name: str, tags: Mapping[str, str]) -> als_pb2.CommonGrpcAccessLogCo
         transport_api_version="V3",
         grpc_service={"envoy_grpc": {"cluster_name": naming.ACCESS_LOG_CLUSTER}},
         buffer_flush_interval=duration(FLUSH_SECONDS),
+        buffer_size_bytes=number(BUFFER_BYTES),
         custom_tags=[custom_tag_pb2.CustomTag(tag=tag, value=text) for tag, text in tags.items()],
     )
 

@@ -8,6 +8,8 @@ worker 20 times a second for each).
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 HTTP_CLUSTER = "original-destination-http"
 TCP_CLUSTER = "original-destination-tcp"
 NOWHERE_CLUSTER = "nowhere"
@@ -36,6 +38,7 @@ def chain(port: int, detail: str = "") -> str:
     return f"{port}/{detail}" if detail else str(port)
 
 
+@lru_cache(maxsize=4096)
 def port_of(name: str) -> int:
     """Return the port in a resource's or a filter chain's name, 0 when there is none."""
     digits = name.partition("/")[0]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TypeAlias
 
 from envoy.extensions.matching.common_inputs.network.v3 import network_inputs_pb2
@@ -25,8 +26,12 @@ _TREE = matcher_pb2.Matcher.MatcherTree
 ANY_TEXT = Expression(regex=".*")  # for a header: it is there
 
 
+@lru_cache(maxsize=4096)
 def header(name: str) -> Input:
-    """Return a request header as an input, several values joined by commas."""
+    """Return a request header as an input, several values joined by commas.
+
+    Inputs are shared, as a message that becomes part of another one is copied: do not change them.
+    """
     lower = name.lower()
     message = http_inputs_pb2.HttpRequestHeaderMatchInput(
         header_name=":authority" if lower == "host" else lower
@@ -34,6 +39,7 @@ def header(name: str) -> Input:
     return Input(name="header", typed_config=packed(message))
 
 
+@lru_cache(maxsize=1)
 def server_name() -> Input:
     """Return the name that a TLS client asks for, in small letters, as an input."""
     return Input(name="sni", typed_config=packed(network_inputs_pb2.ServerNameInput()))

@@ -13,6 +13,7 @@
 #define TRACK_JUDGE 1 /* known, but policy or peer have changed since */
 #define TRACK_NEW   2
 #define TRACK_ENDED 3 /* policy has ended it */
+#define TRACK_RENEW 4 /* known and answered, but policy has changed since */
 
 static __always_inline bool one_closes(const struct connection_info *info)
 {
@@ -39,21 +40,17 @@ static __always_inline void set_key(struct packet *pkt, u8 direction)
 {
 	struct translation_key *tuple = &pkt->tuple;
 	struct connection_key *key = &pkt->key;
+	u64 tail = *tail_of(tuple) | (u64)direction << 40;
 
 	if (direction == DIRECTION_EGRESS) {
 		copy_addr(&key->local, &tuple->saddr);
 		copy_addr(&key->peer, &tuple->daddr);
-		key->local_port = tuple->sport;
-		key->peer_port = tuple->dport;
 	} else {
 		copy_addr(&key->local, &tuple->daddr);
 		copy_addr(&key->peer, &tuple->saddr);
-		key->local_port = tuple->dport;
-		key->peer_port = tuple->sport;
+		tail = (tail & ~0xffffffffULL) | (tail & 0xffff) << 16 | (tail >> 16 & 0xffff);
 	}
-	key->proto = tuple->proto;
-	key->direction = direction;
-	key->pad = 0;
+	*tail_of(key) = tail;
 }
 
 /* What the packet was to the endpoint that judged it before does not count for this one. */
@@ -101,15 +98,24 @@ static __always_inline void touch(
 	u8 news = pkt->tcp_flags & ~*side;
 	u32 expires;
 
-	__sync_fetch_and_add(forward ? &info->tx_packets : &info->rx_packets, 1);
-	__sync_fetch_and_add(forward ? &info->tx_bytes : &info->rx_bytes, skb->len);
+	/* Not atomic, which would cost a tenth of the way: where two CPUs have packets of one side
+	 * at once, as is rare, one may not be counted. */
+	if (forward) {
+		info->tx_packets++;
+		info->tx_bytes += skb->len;
+	} else {
+		info->rx_packets++;
+		info->rx_bytes += skb->len;
+	}
 	if (news)
 		*side |= news;
 	if (pkt->tcp_flags && !(pkt->tcp_flags & TCP_SYN) &&
 		!(info->flags & CONNECTION_SEEN_NON_SYN))
 		info->flags |= CONNECTION_SEEN_NON_SYN;
 	closed = forward ? is_closed(tx | news, rx) : is_closed(tx, rx | news);
-	if (!was_closed) { /* what goes on after the end does not prolong it */
+	/* What goes on after the end does not prolong it, nor does an answer of somebody else than
+	 * was asked: the address may have gone to another. TCP has its own end. */
+	if (!was_closed && !(pkt->stranger && pkt->tuple.proto != IPPROTO_TCP)) {
 		expires = pkt->now + (closed ? LIFETIME_TCP_CLOSE : lifetime(pkt, info->flags));
 		if (info->expires != expires)
 			info->expires = expires;
@@ -182,6 +188,10 @@ static __always_inline int track(
 			return TRACK_ENDED;
 		pkt->state = STATE_REPLY;
 		pkt->reverse = info->service_id != 0;
+		if (info->revision != own->revision)
+			return TRACK_RENEW;
+		if (info->peer_identity != peer)
+			pkt->stranger = 1;
 	}
 	touch(skb, pkt, info, forward);
 	return TRACK_PASS;

@@ -32,6 +32,13 @@
 #define DIRECTION_INGRESS 1
 #define DIRECTION_EGRESS  2
 
+static __always_inline u64 setting(u32 index)
+{
+	struct config_info *info = config.lookup(&index);
+
+	return info ? info->value : 0;
+}
+
 static __always_inline void count(u8 reason, u8 direction, u32 length)
 {
 	u32 index = reason | direction << 8; /* a metrics_key read as a number */

@@ -3,13 +3,6 @@
  * no submit wakes it, for a wake-up costs more than the event. */
 #pragma once
 
-static __always_inline u64 setting(u32 index)
-{
-	struct config_info *info = config.lookup(&index);
-
-	return info ? info->value : 0;
-}
-
 static __always_inline bool reports(u8 type)
 {
 	return setting(CONFIG_EVENTS) & 1 << type;

@@ -140,9 +140,10 @@ struct bits_info {
 #define ROW_CELLS  4
 #define LIST_CELLS 128
 
-#define ROW_ANY_ALLOW 1
-#define ROW_ANY_DENY  2
-#define ROW_ANY_L7    4
+#define ROW_ANY_ALLOW  1
+#define ROW_ANY_DENY   2
+#define ROW_ANY_L7     4
+#define ROW_KNOWN_ONLY 8
 
 #define PREFIX_DIRECTION 40
 #define PREFIX_PROTOCOL  48
@@ -300,6 +301,7 @@ struct event_lost_info {
 #define CONFIG_EVENTS         0
 #define CONFIG_TRACE_INTERVAL 1
 #define CONFIG_TRACE_FLAGS    2
+#define CONFIG_GENERATION     3
 
 struct config_key {
 	u32 index;

@@ -32,6 +32,7 @@ struct packet {
 	struct endpoint_info target; /* whose address it is, if it is one of this node's */
 	struct addr node;            /* that has the target, unset when the ipcache does not say */
 	struct addr frontend;        /* through which a pod reaches itself */
+	u64 generation;              /* of the agent's tables, when the packet came */
 	u32 fragment_ident;
 	u32 now; /* seconds */
 	u32 end; /* of the packet inside the frame */
@@ -68,8 +69,18 @@ struct packet {
 	u8 reverse;    /* the source becomes a service's address before delivery */
 	u8 report;     /* a trace event is due */
 	u8 closes;     /* the connection */
-	u8 pad2[5];
+	u8 stranger;   /* answers with another identity than the one that was asked */
+	u8 pad2[4];
 } __attribute__((aligned(8)));
+
+/* A map key's last half: ports, protocol and what follows, stored at once for the same reason as
+ * addresses are. */
+typedef u64 __attribute__((may_alias)) half;
+
+static __always_inline half *tail_of(void *key)
+{
+	return (half *)(key + offsetof(struct translation_key, sport));
+}
 
 /* Per CPU: programs run with bottom halves off and a redirect runs after the program, so nothing
  * else touches the slot between the first stage and the last. */
@@ -104,16 +115,13 @@ static __always_inline void begin(struct packet *pkt, u8 origin, u8 direction)
 {
 	__builtin_memset(
 		&pkt->source_identity, 0, sizeof(*pkt) - offsetof(struct packet, source_identity));
-	pkt->tuple.sport = 0;
-	pkt->tuple.dport = 0;
-	pkt->tuple.proto = 0;
-	pkt->tuple.pad = 0;
-	pkt->tuple.pad2 = 0;
+	*tail_of(&pkt->tuple) = 0;
 	forget(&pkt->source);
 	forget(&pkt->target);
 	pkt->origin = origin;
 	pkt->direction = direction;
 	pkt->now = seconds();
+	pkt->generation = generation();
 }
 
 static __always_inline u8 direction_of(const struct packet *pkt)
@@ -122,8 +130,6 @@ static __always_inline u8 direction_of(const struct packet *pkt)
 }
 
 /* Addresses move in two halves: a load that spans two stores waits for both to reach the cache. */
-typedef u64 __attribute__((may_alias)) half;
-
 static __always_inline void copy_addr(void *to, const void *from)
 {
 	((half *)to)[0] = ((const half *)from)[0];

@@ -26,8 +26,7 @@ static __always_inline int parse_tcp(struct __sk_buff *skb, struct packet *pkt)
 		if ((void *)(tcp + 1) > (void *)(long)skb->data_end)
 			return DROP_INVALID_L4_HEADER;
 	}
-	pkt->tuple.sport = tcp->source;
-	pkt->tuple.dport = tcp->dest;
+	*(u32 *)&pkt->tuple.sport = *(u32 *)&tcp->source; /* both ports */
 	pkt->tcp_flags = ((u8 *)tcp)[13];
 	pkt->has_ports = 1;
 	return 0;

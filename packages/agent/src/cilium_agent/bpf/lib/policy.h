@@ -108,18 +108,66 @@ static __always_inline u8 weigh_list(
 	return 0;
 }
 
-/* Returns a drop reason, 0 to allow. What matched is left in the packet's facts. */
-static __always_inline u8 policy_verdict(struct packet *pkt, u32 policy, u32 peer)
+/* Whether an endpoint's policy has a say. The node's own probes always reach its pods. */
+static __always_inline bool is_enforced(const struct endpoint_info *own, u8 direction, u32 peer)
+{
+	return own->policy && !(direction == DIRECTION_INGRESS && peer == IDENTITY_HOST);
+}
+
+/* A row that the longest-prefix tree has given for a port. */
+struct known_row {
+	struct stamp stamp;
+	u32 name; /* direction, protocol and port */
+	u32 policy;
+	struct row_info row;
+};
+
+#define KNOWN_ROW_BITS 8
+
+BPF_PERCPU_ARRAY(known_rows, struct known_row, 1 << KNOWN_ROW_BITS);
+
+/* Finds the row for a port: the deeper the tree, the more it pays to ask it once. The generation is
+ * read here, behind the endpoint's revision: rows are written before a revision rises, and a
+ * connection that is made under the new one must not have been judged by an old row. */
+static __always_inline struct row_info *find_row(
+	const struct packet *pkt, u32 policy, u8 direction, __be16 port)
 {
 	struct row_key key = {
 		.prefixlen = PREFIX_PORT,
 		.policy = policy,
-		.direction = pkt->direction,
+		.direction = direction,
 		.protocol = pkt->tuple.proto,
-		.port = pkt->icmp ? bpf_htons(pkt->icmp_type) : pkt->tuple.dport,
+		.port = port,
 	};
-	struct row_info *row = policy_rows.lookup(&key);
+	u32 name = (u32)direction << 24 | (u32)pkt->tuple.proto << 16 | port;
+	u32 slot = (name ^ policy * 0x85ebca6b) * 0x9e3779b1 >> (32 - KNOWN_ROW_BITS);
+	struct known_row *known = known_rows.lookup(&slot);
+	u64 now = generation();
+	struct row_info *row;
+
+	if (!known)
+		return NULL;
+	if (known->name != name || known->policy != policy ||
+		!is_recent(&known->stamp, now, pkt->now)) {
+		row = policy_rows.lookup(&key);
+		if (!row)
+			return NULL;
+		known->name = name;
+		known->policy = policy;
+		known->row = *row;
+		put_stamp(&known->stamp, now, pkt->now);
+	}
+	return &known->row;
+}
+
+/* Returns a drop reason for a first packet to a port (of ICMP: a message of a type), 0 to allow.
+ * What matched is left in the packet's facts. */
+static __always_inline u8 policy_verdict(
+	struct packet *pkt, u32 policy, u8 direction, __be16 port, u32 peer)
+{
+	struct row_info *row = find_row(pkt, policy, direction, port);
 	struct sum sum = {};
+	bool known_only;
 	u32 count;
 	u8 reason;
 
@@ -152,9 +200,11 @@ static __always_inline u8 policy_verdict(struct packet *pkt, u32 policy, u32 pee
 		/* Nobody listens yet, and what is not inspected is not let through. */
 		return DROP_NO_LISTENER;
 	}
+	known_only = row->flags & ROW_KNOWN_ONLY;
 	if (sum.allow || row->flags & ROW_ANY_ALLOW) {
-		matched(pkt, sum.allow_word, sum.allow);
+		/* what allows there is for everyone, and no peer's in particular */
+		matched(pkt, sum.allow_word, known_only ? 0 : sum.allow);
 		return 0;
 	}
-	return DROP_POLICY;
+	return known_only ? DROP_INVALID_IDENTITY : DROP_POLICY;
 }

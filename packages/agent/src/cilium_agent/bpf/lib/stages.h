@@ -8,7 +8,8 @@ static __always_inline int to_first_policy(struct __sk_buff *skb, struct packet 
 	if (pkt->origin == ORIGIN_CONTAINER) {
 		go(skb, CALL_EGRESS);
 	} else {
-		locate(pkt);
+		if (!locate(pkt))
+			return TC_ACT_SHOT;
 		if (to_pod(pkt))
 			go(skb, CALL_INGRESS);
 		else

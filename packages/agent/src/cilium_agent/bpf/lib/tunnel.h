@@ -1,24 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which node an address is behind, and the way there. */
+/* The way to the node that an address is behind. */
 #pragma once
 
 #define TUNNEL_TTL 64
 
-/* The node's underlay address, from the address's own row or the pod CIDR it lies in. */
-static __always_inline const struct addr *find_tunnel(const struct packet *pkt)
+static __always_inline int send_to_node(struct __sk_buff *skb, struct packet *pkt)
 {
-	struct ipcache_key key = {.prefixlen = 128, .addr = pkt->tuple.daddr};
-	struct tunnel_info *tunnel;
-
-	if (!is_unset(&pkt->node))
-		return &pkt->node;
-	tunnel = tunnels.lookup(&key);
-	return tunnel ? &tunnel->node : NULL;
-}
-
-static __always_inline int send_to_node(
-	struct __sk_buff *skb, struct packet *pkt, const struct addr *node)
-{
+	const struct addr *node = &pkt->node;
 	struct bpf_tunnel_key key = {
 		.tunnel_id = identity_on_wire(pkt->source_identity),
 		.tunnel_ttl = TUNNEL_TTL,

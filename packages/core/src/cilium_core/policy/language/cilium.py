@@ -83,7 +83,10 @@ def _policy(field: Field, where: Scope, origin: Origin) -> Policy | None:
 def _subject(field: Field, members: dict[str, Field], where: Scope) -> _Subject:
     found = [name for name in _SUBJECTS if name in members]
     if where.namespace and "nodeSelector" in members:
-        members["nodeSelector"].refuse(f"only a {CLUSTERWIDE} selects nodes")
+        members["nodeSelector"].refuse(
+            f"the host firewall is not available yet, and only a {CLUSTERWIDE} may select nodes; "
+            "use endpointSelector"
+        )
     elif len(found) != 1:
         field.refuse(
             "endpointSelector is needed; {} selects every pod of the namespace"

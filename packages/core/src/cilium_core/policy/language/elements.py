@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One element of ingress, ingressDeny, egress or egressDeny: its peers, its ports, its rules. Pure.
 
-The peers of an element are the union of its peer fields (upstream takes one field only). What is
-absent and what is empty differ:
+One peer field at most has items, as upstream has it; the peers are their union. What is absent and
+what is empty differ:
 
 - no peer field, but ports: everyone on those ports;
 - a peer field that is an empty list: nobody, whatever the others say;
@@ -44,12 +44,16 @@ def rules(field: Field, place: Place, scope: Scope, origin: Origin) -> Iterator[
     members = field.members(known, _refused(prefix, place))
     if "authentication" in members:
         _authentication(members["authentication"])
-    stated = [
-        (members[name].items(), read) for name, read in peer_fields.items() if name in members
+    stated = {name: members[name].items() for name in peer_fields if name in members}
+    _refuse_combination(members, [name for name, items in stated.items() if items])
+    peers = [
+        one
+        for name, items in stated.items()
+        for item in items
+        for one in peer_fields[name](item, scope)
     ]
-    peers = [one for items, read in stated for item in items for one in read(item, scope)]
     ports = list(_ports(members, place))
-    if not all(items for items, _ in stated) or not (stated or ports):
+    if not all(stated.values()) or not (stated or ports):
         return
     for one in _merged(ports) if ports else [Ports(frozenset())]:
         yield Rule(
@@ -60,6 +64,12 @@ def rules(field: Field, place: Place, scope: Scope, origin: Origin) -> Iterator[
             l7=one.l7,
             origin=origin,
         )
+
+
+def _refuse_combination(members: dict[str, Field], filled: list[str]) -> None:
+    """Complain about all peer fields but the first, as upstream does: are they ANDed or ORed?"""
+    for name in filled[1:]:
+        members[name].refuse(f"not beside {filled[0]}; write a rule of its own for it")
 
 
 def peer_set(found: Iterable[Selector]) -> PeerSet | None:
