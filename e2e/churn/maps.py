@@ -99,9 +99,7 @@ def _tables(found: Json) -> Tables:
     rows = {}
     for row in found["rows"]:
         direction = Direction[row["direction"].upper()]
-        key = RowKey(
-            row["policy"], direction, row["protocol"], row["port"], row["port-bits"]
-        )
+        key = RowKey(row["policy"], direction, row["protocol"], row["port"], row["port-bits"])
         flags = row["any"]
         cells = tuple(Cell(**cell) for cell in row["cells"])
         rows[key] = Row(flags["allow"], flags["deny"], flags["l7"], cells)

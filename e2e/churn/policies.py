@@ -30,17 +30,13 @@ def network_policy(random: Random, namespace: str, name: str) -> Object:
     spec["policyTypes"] = types
     for direction, peers in (("Ingress", "from"), ("Egress", "to")):
         if direction in types and random.random() < 0.8:
-            spec[direction.lower()] = [
-                _rule(random, peers) for _ in range(random.randint(0, 3))
-            ]
+            spec[direction.lower()] = [_rule(random, peers) for _ in range(random.randint(0, 3))]
     return _object("networking.k8s.io/v1", "NetworkPolicy", spec, name, namespace)
 
 
 def cilium_policy(random: Random, namespace: str, name: str) -> Object:
     """A CiliumNetworkPolicy."""
-    return _object(
-        "cilium.io/v2", "CiliumNetworkPolicy", _cilium_spec(random, {}), name, namespace
-    )
+    return _object("cilium.io/v2", "CiliumNetworkPolicy", _cilium_spec(random, {}), name, namespace)
 
 
 def clusterwide_policy(random: Random, mark: str, name: str) -> Object:
@@ -151,9 +147,7 @@ def _cilium_rule(random: Random, section: str, deny: bool) -> Object:
 def _endpoints(random: Random) -> tuple[str, Sequence[Any]]:
     found = [_selector(random)]
     if random.random() < 0.4:
-        found.append(
-            {"matchLabels": {f"k8s:{NAMESPACE_LABELS}.team": random.choice(TEAMS)}}
-        )
+        found.append({"matchLabels": {f"k8s:{NAMESPACE_LABELS}.team": random.choice(TEAMS)}})
     return "Endpoints", found
 
 

@@ -22,7 +22,6 @@ from cilium_core.policy.language import CIDRGroup, cidr_group, is_policy, parse,
 from cilium_core.policy.rules import Direction, Protocol
 from cilium_core.policy.trace import World
 from cilium_core.policy.trace.parties import Party
-
 from e2e.churn.maps import LocalEndpoint, NodeMaps, Place
 
 Json = Mapping[str, Any]

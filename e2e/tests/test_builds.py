@@ -20,7 +20,9 @@ def pod(build: str, node: str = "node1", owner: str = "DaemonSet", name: str = "
 
 
 def images(*refs: tuple[str, str]) -> dict[str, str]:
-    lines = (f"{ref:<60} application/vnd.oci {digest} 1.0 MiB linux/amd64 -" for ref, digest in refs)
+    lines = (
+        f"{ref:<60} application/vnd.oci {digest} 1.0 MiB linux/amd64 -" for ref, digest in refs
+    )
     return image_digests(HEAD + "\n".join(lines) + "\n")
 
 

@@ -40,6 +40,7 @@ from cilium_agent.host import cni_files
 from cilium_agent.host.netns import on_node
 from cilium_agent.host.network import HostNetwork, HostState, router_addresses
 from cilium_agent.identity.allocator import Allocator
+from cilium_agent.ipam import remembered
 from cilium_agent.ipam.pool import NodePool
 from cilium_agent.ipcache.writer import IpcacheWriter
 from cilium_agent.k8s import access
@@ -180,17 +181,19 @@ class Agent:
         log.info("agent ready", seconds=round(state.bootstrap_seconds, 2))
 
     async def _addressing(self) -> NodeAddressing:
-        """Announce this node and wait until the operator has given it pod CIDRs."""
+        """Announce this node and wait until it has pod CIDRs: its last ones, or the operator's."""
         state, settings = self.state, self.settings
         state.waiting_for = "the Node from the API server"
         await self._watches.node.synced.wait()
         node = self._own.node()
         state.waiting_for = "CiliumNode to be writable (CRDs come from the operator)"
         await self._watches.ciliumnodes.synced.wait()
-        if self._own.cilium_node() is None:
+        self._own.claim(remembered.read(settings.run_dir))
+        if self._own.lacks_networks():
             await self._own.publish()
         state.waiting_for = "pod CIDRs from the operator (CiliumNode.spec.ipam.podCIDRs)"
         networks = await self._pod_networks()
+        remembered.write(settings.run_dir, networks)
         assert state.store is not None
         taken = {
             unpack_address(key.addr)
