@@ -11,7 +11,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-_LIST = ("ctr", "-n", "k8s.io", "images", "ls")
+_CTR = ("ctr", "-n", "k8s.io")
+_BUILT = "localhost/"  # images that were built here; others never change under their name
 _OWNERS = {"DaemonSet": "daemonset", "ReplicaSet": "deployment"}
 
 
@@ -32,35 +33,43 @@ class Nodes(Protocol):
 def restart_outdated(cluster: Nodes, namespace: str) -> list[str]:
     """Restart the workloads of a namespace with pods of an older build; their names."""
     pods = json.loads(cluster.kubectl("-n", namespace, "get", "pods", "-o", "json"))["items"]
-    images = {node: image_digests(cluster.node_exec(node, _LIST)) for node in cluster.nodes}
+    images = {node: _builds(cluster, node) for node in cluster.nodes}
     found = outdated(pods, images)
     for workload in found:
         cluster.kubectl("-n", namespace, "rollout", "restart", workload)
     return found
 
 
+def _builds(cluster: Nodes, node: str) -> dict[str, str]:
+    digests = image_digests(cluster.node_exec(node, [*_CTR, "images", "ls"]))
+    found = {}
+    for name, digest in digests.items():
+        if name.startswith(_BUILT):
+            manifest = json.loads(cluster.node_exec(node, [*_CTR, "content", "get", digest]))
+            found[name] = manifest.get("config", {}).get("digest", "")
+    return found
+
+
 def image_digests(listed: str) -> dict[str, str]:
-    """What `ctr images ls` says each reference stands for. Pure."""
+    """The digest of each reference that `ctr images ls` lists. Pure."""
     rows = (line.split() for line in listed.splitlines()[1:] if line)
     return {row[0]: row[2] for row in rows}
 
 
 def outdated(
-    pods: Iterable[Mapping[str, Any]], images: Mapping[str, Mapping[str, str]]
+    pods: Iterable[Mapping[str, Any]], builds: Mapping[str, Mapping[str, str]]
 ) -> list[str]:
     """The workloads (`kind/name`) of pods that run another build than their node has. Pure.
 
-    A build that the node gave up already is another one; an image that it does not have by its
-    name says nothing.
+    `builds` are the digests of configurations, by which Kubernetes knows images, by node and name.
     """
     found = set()
     for pod in pods:
-        held = images.get(pod["spec"].get("nodeName", ""), {})
+        held = builds.get(pod["spec"].get("nodeName", ""), {})
         for status in pod["status"].get("containerStatuses", []):
-            present = held.get(status["image"])
-            if present is not None and status["imageID"] != "":
-                if held.get(status["imageID"]) != present:
-                    found |= set(_workloads(pod))
+            present, running = held.get(status["image"]), status["imageID"]
+            if present and running and running != present:
+                found |= set(_workloads(pod))
     return sorted(found)
 
 
