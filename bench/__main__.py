@@ -12,6 +12,7 @@ SUITES = {
     "policy-engine": "bench.policy_engine",
     "policy": "bench.policy",
     "hubble": "bench.hubble",
+    "ready": "bench.ready",
 }
 
 
