@@ -305,6 +305,8 @@ class Agent:
         for informer in self._watches.all():
             self.state.waiting_for = f"the list of {informer.scope} objects"
             await informer.synced.wait()
+        assert self.state.endpoints is not None
+        await self._allocator.reclaim({e.identity: e.labels for e in self.state.endpoints.all()})
         await reconciler.flush()
         try:
             keeper.start(self._allocator.labels_of)
