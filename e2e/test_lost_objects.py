@@ -7,12 +7,11 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from e2e.cluster import Cluster
-from e2e.kube import Kube, KubeError, processes, until
+from e2e.kube import Kube, processes, until
 from e2e.load import Load
 from e2e.load import places as load_places
 
@@ -38,13 +37,8 @@ def no_operator(kube: Kube) -> Iterator[None]:
         kube.kubectl("rollout", "status", *OPERATOR, "--timeout=90s")
 
 
-def _found(kube: Kube, *what: str) -> dict[str, Any] | None:
-    try:
-        found: dict[str, Any] = kube.json("get", *what)
-    except KubeError as error:
-        assert "NotFound" in str(error), error
-        return None
-    return found
+def _is_there(kube: Kube, *what: str) -> bool:
+    return bool(kube.kubectl("get", "--ignore-not-found", "-o", "name", *what))
 
 
 def _delete_unseen(cluster: Cluster, kube: Kube, *what: str) -> None:
@@ -72,7 +66,7 @@ def test_a_restarted_agent_makes_what_was_lost_again(
 
     for what in lost:
         _delete_unseen(cluster, kube, *what)
-        took = until(f"{what[-2]} is there again", lambda w=what: _found(kube, *w), BACK_SECONDS)  # type: ignore[misc]
+        took = until(f"{what[-2]} is there again", lambda w=what: _is_there(kube, *w), BACK_SECONDS)
         print(f"{what[-2]} {what[-1]} was there again after {took:.1f} s")
 
     for part in ("spec", "status", "security-labels"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,7 +79,7 @@ def _pods(kube: Kube) -> dict[str, tuple[str, int]]:
 def _answers(kube: Kube) -> bool:
     try:
         return kube.kubectl("get", "--raw", "/readyz", timeout=5) == "ok"
-    except (KubeError, TimeoutError, OSError):
+    except (KubeError, subprocess.TimeoutExpired):
         return False
 
 
