@@ -23,8 +23,8 @@ from e2e import system
 from e2e.cluster import Cluster, node_config
 from e2e.kube import processes
 
-ROUNDS = int(os.environ.get("BENCH_INSTALLS", "5"))
-RESTARTS = 5
+ROUNDS = int(os.environ.get("BENCH_INSTALLS", "3"))
+RESTARTS = 3
 PODS = 100
 NODE, NODES = "node3", 3
 NAMESPACE = "bench-ready"
@@ -75,12 +75,17 @@ def _installs(cluster: Cluster) -> list[Result]:
 
 
 def _uninstall(cluster: Cluster) -> None:
-    """No system, and no Node that is Ready: the kubelet takes a moment to see it."""
+    """No system, no pod that had its network, and no Node that is Ready: the kubelet takes a
+    moment to see it."""
+    dns = ("-n", system.NAMESPACE, "scale", "deployment/coredns")
+    cluster.kubectl(*dns, "--replicas=0")
+    _until(lambda: not _get(cluster, "pods", "-l", "k8s-app=kube-dns"), "DNS is gone")
     listed = system.helm(cluster.kubeconfig, "list", "-n", system.NAMESPACE, "--all", "--short")
     if system.RELEASE in listed.split():
         system.helm(cluster.kubeconfig, "uninstall", system.RELEASE, "-n", system.NAMESPACE)
     _until(lambda: not _get(cluster, "pods", "-l", "k8s-app=cilium"), "the agents are gone")
     _until(lambda: not any(map(_is_ready, _get(cluster, "nodes"))), "no Node is Ready")
+    cluster.kubectl(*dns, "--replicas=2")
 
 
 def _get(cluster: Cluster, *what: str) -> list[dict[str, Any]]:
@@ -141,7 +146,7 @@ def _restarts(cluster: Cluster, pods: int) -> list[Result]:
     for _ in range(RESTARTS):
         new = _killed(netns)
         times.append(_until(lambda: _is_healthy(netns), "the agent is ready", 60))
-        time.sleep(5.0)  # what a start leaves behind is given back
+        time.sleep(3.0)  # what a start leaves behind is given back
         memory.append(_rss_mib(new))
     return [
         bound(f"agent start to ready, {pods} pods", times, "s", 5.0),

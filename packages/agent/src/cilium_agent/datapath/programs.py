@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,32 +100,13 @@ async def _load(
     command = interpreter or os.environ.get(INTERPRETER_VARIABLE, DEFAULT_INTERPRETER)
     homes = {str(Path(module.__path__[0]).parent) for module in (cilium_agent, cilium_core)}
     request = LoadRequest(str(bpffs / "maps"), str(target), constants_of(settings))
-    process = await asyncio.create_subprocess_exec(
-        command,
-        "-m",
-        "cilium_agent.loader",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={
-            "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
-            "PYTHONPATH": os.pathsep.join(sorted(homes)),
-            "PYTHONDONTWRITEBYTECODE": "1",
-        },
-    )
-    try:
-        out, err = await asyncio.wait_for(
-            process.communicate(request.to_json().encode()), _LOAD_SECONDS
-        )
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        raise ProgramsUnavailable(f"loader did not finish in {_LOAD_SECONDS:.0f} s") from None
-    if process.returncode != 0:
-        lines = err.decode(errors="replace").strip().splitlines()[-30:]
-        raise ProgramsUnavailable(
-            f"loader {command} ended with {process.returncode}:\n" + "\n".join(lines)
-        )
+    environment = {
+        "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
+        "PYTHONPATH": os.pathsep.join(sorted(homes)),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    # Not asyncio's: uvloop's pipe raises RuntimeError when the child ends before it has read.
+    out = await asyncio.to_thread(_run, command, request.to_json(), environment)
     loaded = json.loads(out)
     log.info("programs loaded", generation=target.name, seconds=loaded["seconds"])
     return Programs(
@@ -133,6 +115,28 @@ async def _load(
         compile_seconds=loaded["compile_seconds"],
         loader_peak_kib=loaded["peak_kib"],
     )
+
+
+def _run(command: str, request: str, environment: dict[str, str]) -> str:
+    try:
+        done = subprocess.run(
+            [command, "-m", "cilium_agent.loader"],
+            input=request,
+            env=environment,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_LOAD_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ProgramsUnavailable(f"loader did not finish in {_LOAD_SECONDS:.0f} s") from None
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines()[-30:]
+        raise ProgramsUnavailable(
+            f"loader {command} ended with {done.returncode}:\n" + "\n".join(lines)
+        )
+    return done.stdout
 
 
 def _fall_back(root: Path, error: ProgramsUnavailable) -> Programs:
