@@ -13,7 +13,13 @@ from cilium_agent.datapath.errors import ProgramsUnavailable
 from cilium_agent.model import DatapathSettings
 
 SETTINGS = DatapathSettings(
-    host_ifindex=1, vxlan_ifindex=2, host_mac=bytes(6), node_netns_cookie=1, mtu=1500
+    host_ifindex=1,
+    vxlan_ifindex=2,
+    host_mac=bytes(6),
+    node_netns_cookie=1,
+    mtu=1500,
+    enable_ipv4=True,
+    enable_ipv6=True,
 )
 
 
