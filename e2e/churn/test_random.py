@@ -20,7 +20,7 @@ from e2e.churn.judge import Judge
 from e2e.cluster import Cluster
 from e2e.kube import Kube, until
 
-SECONDS = float(os.environ.get("CHURN_SECONDS", "30"))
+SECONDS = float(os.environ.get("CHURN_SECONDS", "20"))
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.timeout(120 + 3 * SECONDS, func_only=True),
