@@ -41,6 +41,7 @@ from cilium_agent.host import cni_files
 from cilium_agent.host.netns import on_node
 from cilium_agent.host.network import HostNetwork, HostState, router_addresses
 from cilium_agent.identity.allocator import Allocator
+from cilium_agent.ipam import remembered
 from cilium_agent.ipam.pool import NodePool
 from cilium_agent.ipcache.writer import IpcacheWriter
 from cilium_agent.k8s.backoff import Backoff
@@ -182,17 +183,19 @@ class Agent:
         log.info("agent ready", seconds=round(state.bootstrap_seconds, 2))
 
     async def _addressing(self) -> NodeAddressing:
-        """Announce this node and wait until the operator has given it pod CIDRs."""
+        """Announce this node and wait until it has pod CIDRs: its last ones, or the operator's."""
         state, settings = self.state, self.settings
         state.waiting_for = "the Node from the API server"
         await self._watches.node.synced.wait()
         node = self._own.node()
         state.waiting_for = "CiliumNode to be writable (CRDs come from the operator)"
         await self._watches.ciliumnodes.synced.wait()
-        if self._own.cilium_node() is None:
+        self._own.claim(remembered.read(settings.run_dir))
+        if self._own.lacks_networks():
             await self._own.publish()
         state.waiting_for = "pod CIDRs from the operator (CiliumNode.spec.ipam.podCIDRs)"
         networks = await self._pod_networks()
+        remembered.write(settings.run_dir, networks)
         assert state.store is not None
         taken = {
             unpack_address(key.addr)
@@ -304,6 +307,8 @@ class Agent:
         for informer in self._watches.all():
             self.state.waiting_for = f"the list of {informer.scope} objects"
             await informer.synced.wait()
+        assert self.state.endpoints is not None
+        await self._allocator.reclaim({e.identity: e.labels for e in self.state.endpoints.all()})
         await reconciler.flush()
         try:
             keeper.start(self._allocator.labels_of)
