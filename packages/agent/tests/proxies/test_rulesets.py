@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+from redirect_fakes import FakeRedirects
 
 from cilium_agent.proxies.rulesets import PATIENCE, RuleSets
 from cilium_core.policy.redirects import RuleSet
@@ -26,35 +27,10 @@ def rules(path: str = "/a", field: str = "spec.egress[0]", kind: L7Kind = L7Kind
     return RuleSet(Direction.EGRESS, frozenset({rule}), False)
 
 
-class FakeKernel:
-    """Maps in memory, and a log of what was done."""
-
-    def __init__(self) -> None:
-        self.led: dict = {}
-        self.ports: dict[int, bytes] = {}
-
-    def records(self):
-        return dict(self.ports)
-
-    def record(self, changes) -> None:
-        self.ports.update({port: content for port, content in changes.items() if content})
-
-    def held(self):
-        return dict(self.led)
-
-    def write(self, ports) -> None:
-        assert set(ports.values()) <= self.ports.keys(), "recorded before it is used"
-        self.led.update(ports)
-
-    def delete(self, places) -> None:
-        for at in places:
-            del self.led[at]
-
-
 class Book:
     """Rule sets over a fake kernel and clock; `told` is what proxies hear."""
 
-    def __init__(self, kernel: FakeKernel) -> None:
+    def __init__(self, kernel: FakeRedirects) -> None:
         self.kernel, self.now, self.told, self.forced = kernel, 100.0, [], 0
         self.sets = RuleSets(kernel, lambda: self.now)
         self.sets.listeners.append(lambda held, removed: self.told.append((held.port, removed)))
@@ -75,7 +51,7 @@ class Book:
 
 @pytest.fixture
 def book() -> Book:
-    return Book(FakeKernel())
+    return Book(FakeRedirects())
 
 
 def test_nothing_is_led_before_a_proxy_listens(book: Book) -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc.aio
+from redirect_fakes import FakeRedirects
 
 from cilium_agent.proxies.rulesets import RuleSets
 from cilium_agent.proxies.service import SERVICE, serve
@@ -17,7 +18,7 @@ from cilium_core.policy.rules import Direction, L7Kind, L7Rules, Origin, PortRan
 from cilium_core.policy.tables import RowKey
 from cilium_core.proto import proxy_pb2 as pb
 
-from .test_rulesets import AT, OTHER, FakeKernel, rules
+from .test_rulesets import AT, OTHER, rules
 
 HEADER = (("mismatch", "LOG"), ("name", "X"), ("secret", (("name", "s"), ("namespace", "x"))))
 ROWS = {
@@ -60,7 +61,7 @@ def want(book: RuleSets, changes) -> None:
 
 
 async def test_the_world_then_changes_and_results(tmp_path: Path) -> None:
-    kernel = FakeKernel()
+    kernel = FakeRedirects()
     book = RuleSets(kernel)
     led = asyncio.Event()
     book.on_force = led.set
@@ -90,7 +91,7 @@ async def test_the_world_then_changes_and_results(tmp_path: Path) -> None:
 
 
 async def test_every_kind_of_rule(tmp_path: Path) -> None:
-    book = RuleSets(FakeKernel())
+    book = RuleSets(FakeRedirects())
     for number, (kind, fields) in enumerate(ROWS.items()):
         row = RowKey(5, Direction.EGRESS, 6, number, 16)
         ports = frozenset({PortRange(Protocol.TCP, number, number)})
@@ -109,7 +110,7 @@ async def test_every_kind_of_rule(tmp_path: Path) -> None:
 async def test_no_policy_asks_for_names_yet(tmp_path: Path) -> None:
     path = tmp_path / "proxy.sock"
     async with (
-        serve(path, RuleSets(FakeKernel())),
+        serve(path, RuleSets(FakeRedirects())),
         grpc.aio.insecure_channel(f"unix:{path}") as channel,
     ):
         learn = channel.unary_unary(
