@@ -174,7 +174,9 @@ def test_kernel_and_shadow_never_part(open_map: Opener, states: list[dict[int, i
 def test_store_opens_every_map_once(bpffs: Path) -> None:
     store = MapStore(bpffs / "store-test")
     pinned = {path.name for path in (bpffs / "store-test").iterdir()}
-    assert pinned == {spec.name for spec in (*ALL_MAPS, PEER_NUMBERS, POLICY_NUMBERS, RULE_SET_PORTS)}
+    assert pinned == {
+        spec.name for spec in (*ALL_MAPS, PEER_NUMBERS, POLICY_NUMBERS, RULE_SET_PORTS)
+    }
     assert store.metrics.totals() == {}
     store.close()
     for name in pinned:
