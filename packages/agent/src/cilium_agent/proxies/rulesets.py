@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
@@ -54,7 +54,7 @@ class Held:
     port: int
     rules: RuleSet
     revision: int
-    users: int = 0
+    places: set[At] = field(default_factory=set)  # that want it
     in_force: bool = False
     error: str = ""
 
@@ -76,6 +76,7 @@ class RuleSets:
         self._adopted = set(self._led.values())  # ports that were in force before
         self._wanted: dict[At, bytes] = {}
         self._sets: dict[bytes, Held] = {}
+        self._by_port: dict[int, Held] = {}
         self._late: dict[At, float] = {}  # under a former rule set since
         self._revision = time.time_ns() // 1_000  # over those of earlier processes
 
@@ -85,10 +86,10 @@ class RuleSets:
             old = self._wanted.pop(at, None)
             held = self._hold(rules) if rules is not None and rules.kind is not None else None
             if held is not None:
-                held.users += 1
                 self._wanted[at] = held.rules.digest
-            if old is not None:
-                self._sets[old].users -= 1
+                held.places.add(at)
+            if old is not None and old != self._wanted.get(at):
+                self._sets[old].places.discard(at)
 
     def adopted_all(self) -> None:
         """Say that all that is wanted has been taken in: ports that nobody asked for may go."""
@@ -122,7 +123,7 @@ class RuleSets:
 
     def acknowledge(self, port: int, revision: int, error: str = "") -> None:
         """Take in what became of a rule set at a proxy."""
-        held = next((one for one in self._sets.values() if one.port == port), None)
+        held = self._by_port.get(port)
         if held is None:
             return
         if error:
@@ -133,12 +134,12 @@ class RuleSets:
             held.error = ""
         if not held.in_force and revision == held.revision:
             held.in_force = True
-            self._write(at for at, digest in self._wanted.items() if digest == held.rules.digest)
+            self._write(held.places)
             self.on_force()
 
     def all(self) -> list[Held]:
         """Return the rule sets that rows use."""
-        return [held for held in self._sets.values() if held.users]
+        return [held for held in self._sets.values() if held.places]
 
     @property
     def waiting(self) -> bool:
@@ -168,6 +169,7 @@ class RuleSets:
             self._revision += 1
             forced = port in self._adopted
             held = self._sets[rules.digest] = Held(port, rules, self._revision, in_force=forced)
+            self._by_port[port] = held
             self._tell(held)
         elif held.rules != rules:
             self._revision += 1
@@ -192,8 +194,8 @@ class RuleSets:
         """Have proxies remove what nobody uses and nothing leads to; its port rests a while."""
         led = set(self._led.values())
         for digest, held in list(self._sets.items()):
-            if not held.users and held.port not in led:
-                del self._sets[digest]
+            if not held.places and held.port not in led:
+                del self._sets[digest], self._by_port[held.port]
                 self._adopted.discard(held.port)
                 self._tell(held, removed=True)
                 self._ports.release(held.port)

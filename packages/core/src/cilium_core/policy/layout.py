@@ -94,6 +94,7 @@ class Layout:
         self._next = 1 + max((claim.use for claim in shape.claims), default=EVERYONE)
         self.known: dict[Role, int] = {}
         self.places = self._compress(shape.default_allow, shared)
+        self.led = tuple(at for at in self.places if at.content.governed)
 
     def covering(self, protocol: int, port: int) -> Iterator[int]:
         """Yield the numbers of the claims on one port of a protocol."""

@@ -80,8 +80,7 @@ class Side:
             RowKey(policy, self.direction, *at[:3]): frozenset(
                 claim(*said) for said in at.content.governed
             )
-            for at in self._layout.places
-            if at.content.governed
+            for at in self._layout.led
         }
 
     def covering(self, protocol: int, port: int) -> Iterator[Entry]:
