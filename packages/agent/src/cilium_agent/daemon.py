@@ -56,6 +56,7 @@ from cilium_agent.nodes.own import OwnNode, internal_addresses, pod_networks
 from cilium_agent.nodestate.service import serve as serve_node_state
 from cilium_agent.observer import watch as watch_observer
 from cilium_agent.policy.keeper import PolicyKeeper
+from cilium_agent.proxies.service import serve as serve_proxies
 from cilium_agent.reconcile import Reconciler
 from cilium_agent.relabel import Relabeller
 from cilium_agent.services.balancer import Balancer
@@ -146,6 +147,7 @@ class Agent:
         policing = make_policing(settings, store, ipcache, self._watches)
         state.keeper, state.repository = policing.keeper, policing.repository
         state.policy_sizes = policing.maps.kernel.sizes
+        state.rule_sets = policing.rule_sets
         keeper = policing.keeper
         self._teller = make_teller(settings, keeper, self._watches)
         balancer = Balancer(store.services, store.slots, store.backends, settings.node_name)
@@ -161,6 +163,8 @@ class Agent:
         tell_tables(self._teller, ipcache, balancer, store)
         told = serve_node_state(settings.run_dir / "nodestate.sock", self._teller.state)
         await self._exits.enter_async_context(told)
+        proxied = serve_proxies(settings.run_dir / "proxy.sock", policing.rule_sets)
+        await self._exits.enter_async_context(proxied)
         report_events(store, ALL_EVENTS if settings.enable_hubble else ())
 
         addressing = await self._addressing()
@@ -251,6 +255,7 @@ class Agent:
         attachments = Attachments(programs, settings.bpf_root)
         attachments.attach_host(host.host_ifindex)
         attachments.attach_overlay(host.vxlan_ifindex)
+        await on_node("choose proxies' sockets", lambda _: attachments.attach_netns())
         attachments.attach_cgroup(cgroup2_root(settings.cgroup_root))
         return attachments
 
