@@ -163,7 +163,7 @@ class Agent:
         tell_tables(self._teller, ipcache, balancer, store)
         told = serve_node_state(settings.run_dir / "nodestate.sock", self._teller.state)
         await self._exits.enter_async_context(told)
-        proxied = serve_proxies(settings.run_dir / "proxy.sock", policing.rule_sets)
+        proxied = serve_proxies(settings.run_dir / "proxies.sock", policing.rule_sets)
         await self._exits.enter_async_context(proxied)
         report_events(store, ALL_EVENTS if settings.enable_hubble else ())
 

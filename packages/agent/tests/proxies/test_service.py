@@ -66,7 +66,7 @@ async def test_the_world_then_changes_and_results(tmp_path: Path) -> None:
     led = asyncio.Event()
     book.on_force = led.set
     want(book, {AT: rules()})
-    path = tmp_path / "proxy.sock"
+    path = tmp_path / "proxies.sock"
     async with serve(path, book):
         assert path.stat().st_mode & 0o777 == 0o600
         async with following(path, pb.HTTP) as call:
@@ -99,8 +99,8 @@ async def test_every_kind_of_rule(tmp_path: Path) -> None:
         rule = Rule(Direction.EGRESS, False, None, ports, for_kind, Origin("K", "x", "p"))
         want(book, {(row, 0): RuleSet(Direction.EGRESS, frozenset({rule}), True)})
     async with (
-        serve(tmp_path / "proxy.sock", book),
-        following(tmp_path / "proxy.sock", *pb.Kind.values()) as call,
+        serve(tmp_path / "proxies.sock", book),
+        following(tmp_path / "proxies.sock", *pb.Kind.values()) as call,
     ):
         world = await call.read()
     assert [held.rules[0] for held in world.rule_sets] == list(MESSAGES.values())
@@ -108,7 +108,7 @@ async def test_every_kind_of_rule(tmp_path: Path) -> None:
 
 
 async def test_no_policy_asks_for_names_yet(tmp_path: Path) -> None:
-    path = tmp_path / "proxy.sock"
+    path = tmp_path / "proxies.sock"
     async with (
         serve(path, RuleSets(FakeRedirects())),
         grpc.aio.insecure_channel(f"unix:{path}") as channel,
