@@ -33,19 +33,20 @@ test: install ## all tests, the end-to-end suite included (root)
 
 .PHONY: unit
 unit: install ## unit and property tests only
-	@$(RUN) pytest -q packages charts docs e2e/cluster e2e/emojivoto e2e/probe e2e/canary e2e/tests -m "not root and not cluster" -n 2
+	@$(RUN) pytest -q packages charts docs e2e/cluster e2e/emojivoto e2e/probe e2e/canary e2e/churn e2e/tests -m "not root and not cluster" -n 2
 
 .PHONY: e2e
 e2e: install ## end-to-end suite on the real cluster (root)
 	@$(RUN) pytest -q e2e -m cluster
 
 .PHONY: soak
-soak: install ## property tests with many more examples, a million packets (root; minutes to hours)
+soak: install ## property tests with many more examples, a million packets, 5 minutes of churn (root)
 	@HYPOTHESIS_PROFILE=soak $(RUN) pytest -q packages -m "not root and not cluster" --timeout 7200
 	@EQUIVALENCE_PACKETS=1000000 $(RUN) pytest -q -s packages/agent/tests/datapath/test_equivalence.py --timeout 3600
+	@CHURN_SECONDS=300 $(RUN) pytest -q e2e/churn -m cluster -s
 
 .PHONY: bench
-bench: install ## benchmarks; BENCH=datapath|control-plane|policy|policy-apply|policy-engine|hubble|dns for one (root)
+bench: install ## benchmarks; BENCH=NAME for one of those that `python -m bench --help` lists (root)
 	@$(RUN) python -m bench $(BENCH)
 
 .PHONY: lint
@@ -61,7 +62,7 @@ lint: ## ruff, import contracts, clang-format, shellcheck, helm lint
 .PHONY: type
 type: ## strict types
 	@$(RUN) mypy packages/core/src packages/agent/src packages/operator/src packages/proxy/src packages/hubble/src packages/cli/src
-	@$(RUN) mypy e2e/cluster e2e/canary e2e/probe bench tools
+	@$(RUN) mypy e2e/cluster e2e/canary e2e/churn e2e/probe bench tools
 
 .PHONY: fmt
 fmt: ## format Python and C

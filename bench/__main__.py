@@ -14,11 +14,15 @@ SUITES = {
     "policy": "bench.policy",
     "hubble": "bench.hubble",
     "dns": "bench.dns",
+    "ready": "bench.ready",
 }
 
 
 def main(argv: list[str]) -> int:
     """Run the named suites. 2 for a name that is no suite, naming those that are."""
+    if {"-h", "--help"} & set(argv):
+        print(__doc__, f"Suites: {', '.join(SUITES)}.", sep="\n")
+        return 0
     wanted = argv or ["all"]
     names = list(SUITES) if wanted == ["all"] else wanted
     unknown = [name for name in names if name not in SUITES]

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e import realtime, system
+from e2e import builds, realtime, system
 from e2e.canary import deploy, report
 from e2e.canary.budget import Ran
 from e2e.canary.errors import CanaryError
@@ -60,6 +60,7 @@ def _set_up() -> Cluster:
             cluster.up(nodes=NODES)
             cluster.load_images()
             system.install_by_cli(cluster)
+            builds.restart_outdated(cluster, system.NAMESPACE)
         system.wait_ready(cluster)
         kube = Kube(cluster.kubeconfig, cluster.provider.kubectl_path)
         dns = kube.service_addresses("kube-system", "kube-dns")

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from e2e import system
+from e2e import builds, system
 from e2e.cluster import Cluster
 
 NEXT = """
@@ -49,7 +49,10 @@ def main() -> int:
     step(f"cluster of {options.nodes} nodes", lambda: cluster.up(nodes=options.nodes))
     step("images", cluster.load_images)
     step("helm install with e2e/values.yaml", lambda: system.install(cluster))
+    # A cluster that ran before may have pods of images that were built anew since.
+    builds.restart_outdated(cluster, system.NAMESPACE)
     step("agents, operator and DNS ready", lambda: system.wait_ready(cluster))
+    builds.restart_outdated(cluster, "emojivoto")
     step("emojivoto", lambda: system.deploy_emojivoto(cluster))
     env = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig)}
     subprocess.run(["cilium", "status"], env=env, check=True)

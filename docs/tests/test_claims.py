@@ -25,7 +25,7 @@ from cilium_agent.host import cni_files, devices, sysctl
 from cilium_agent.metrics.collector import Renderer
 from cilium_agent.state import AgentState
 from cilium_cli.arguments import build as cilium_parser
-from cilium_core.layouts import datapath, events, policy
+from cilium_core.layouts import datapath, events, policy, redirect
 from cilium_core.layouts.spec import MapSpec
 from cilium_hubble.config import Settings as HubbleSettings
 from cilium_operator.metrics import Metrics
@@ -87,7 +87,8 @@ def exposed() -> set[str]:
 
 
 def map_names() -> set[str]:
-    found = [*vars(datapath).values(), *vars(policy).values(), *vars(events).values()]
+    modules = (datapath, policy, events, redirect)
+    found = [value for module in modules for value in vars(module).values()]
     return {value.name for value in found if isinstance(value, MapSpec)}
 
 

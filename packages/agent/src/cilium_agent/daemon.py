@@ -41,6 +41,7 @@ from cilium_agent.host import cni_files
 from cilium_agent.host.netns import on_node
 from cilium_agent.host.network import HostNetwork, HostState, router_addresses
 from cilium_agent.identity.allocator import Allocator
+from cilium_agent.ipam import remembered
 from cilium_agent.ipam.pool import NodePool
 from cilium_agent.ipcache.writer import IpcacheWriter
 from cilium_agent.k8s.backoff import Backoff
@@ -55,6 +56,7 @@ from cilium_agent.nodes.own import OwnNode, internal_addresses, pod_networks
 from cilium_agent.nodestate.service import serve as serve_node_state
 from cilium_agent.observer import watch as watch_observer
 from cilium_agent.policy.keeper import PolicyKeeper
+from cilium_agent.proxies.service import serve as serve_proxies
 from cilium_agent.reconcile import Reconciler
 from cilium_agent.relabel import Relabeller
 from cilium_agent.services.balancer import Balancer
@@ -145,6 +147,7 @@ class Agent:
         policing = make_policing(settings, store, ipcache, self._watches)
         state.keeper, state.repository = policing.keeper, policing.repository
         state.policy_sizes = policing.maps.kernel.sizes
+        state.rule_sets = policing.rule_sets
         keeper = policing.keeper
         self._teller = make_teller(settings, keeper, self._watches)
         balancer = Balancer(store.services, store.slots, store.backends, settings.node_name)
@@ -160,6 +163,8 @@ class Agent:
         tell_tables(self._teller, ipcache, balancer, store)
         told = serve_node_state(settings.run_dir / "nodestate.sock", self._teller.state)
         await self._exits.enter_async_context(told)
+        proxied = serve_proxies(settings.run_dir / "proxies.sock", policing.rule_sets)
+        await self._exits.enter_async_context(proxied)
         report_events(store, ALL_EVENTS if settings.enable_hubble else ())
 
         addressing = await self._addressing()
@@ -182,17 +187,19 @@ class Agent:
         log.info("agent ready", seconds=round(state.bootstrap_seconds, 2))
 
     async def _addressing(self) -> NodeAddressing:
-        """Announce this node and wait until the operator has given it pod CIDRs."""
+        """Announce this node and wait until it has pod CIDRs: its last ones, or the operator's."""
         state, settings = self.state, self.settings
         state.waiting_for = "the Node from the API server"
         await self._watches.node.synced.wait()
         node = self._own.node()
         state.waiting_for = "CiliumNode to be writable (CRDs come from the operator)"
         await self._watches.ciliumnodes.synced.wait()
-        if self._own.cilium_node() is None:
+        self._own.claim(remembered.read(settings.run_dir))
+        if self._own.lacks_networks():
             await self._own.publish()
         state.waiting_for = "pod CIDRs from the operator (CiliumNode.spec.ipam.podCIDRs)"
         networks = await self._pod_networks()
+        remembered.write(settings.run_dir, networks)
         assert state.store is not None
         taken = {
             unpack_address(key.addr)
@@ -248,6 +255,7 @@ class Agent:
         attachments = Attachments(programs, settings.bpf_root)
         attachments.attach_host(host.host_ifindex)
         attachments.attach_overlay(host.vxlan_ifindex)
+        await on_node("choose proxies' sockets", lambda _: attachments.attach_netns())
         attachments.attach_cgroup(cgroup2_root(settings.cgroup_root))
         return attachments
 
@@ -304,6 +312,8 @@ class Agent:
         for informer in self._watches.all():
             self.state.waiting_for = f"the list of {informer.scope} objects"
             await informer.synced.wait()
+        assert self.state.endpoints is not None
+        await self._allocator.reclaim({e.identity: e.labels for e in self.state.endpoints.all()})
         await reconciler.flush()
         try:
             keeper.start(self._allocator.labels_of)

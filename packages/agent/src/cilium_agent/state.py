@@ -25,6 +25,7 @@ from cilium_agent.model import Endpoint, NodeAddressing, RemoteNode
 from cilium_agent.observer import ObserverState
 from cilium_agent.policy.keeper import PolicyKeeper
 from cilium_agent.policy.repository import Repository
+from cilium_agent.proxies.rulesets import RuleSets
 from cilium_agent.services.balancer import Balancer
 
 VERSION = "0.1.0"
@@ -82,6 +83,7 @@ class AgentState:
     observer: ObserverState = field(init=False)
     keeper: PolicyKeeper | None = None
     repository: Repository | None = None
+    rule_sets: RuleSets | None = None
     policy_sizes: Callable[[], Mapping[str, tuple[int, int]]] | None = None
     pool: NodePool | None = None
     endpoints: EndpointList | None = None

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from cilium_agent.config import Settings
 from cilium_agent.datapath.enforcement import PolicyMaps
+from cilium_agent.datapath.redirects import KernelRedirects
 from cilium_agent.datapath.store import MapStore
 from cilium_agent.ipcache.fold import Metadata
 from cilium_agent.ipcache.writer import IpcacheWriter
@@ -24,6 +25,7 @@ from cilium_agent.policy.keeper import PolicyKeeper
 from cilium_agent.policy.lastvalid import LastValid
 from cilium_agent.policy.prefixes import IpcachePrefixes
 from cilium_agent.policy.repository import Repository
+from cilium_agent.proxies.rulesets import RuleSets
 from cilium_agent.services.balancer import Balancer
 from cilium_core.addresses import Network, pack_address
 from cilium_core.layouts.datapath import ServiceKey
@@ -38,6 +40,7 @@ class Policing:
     maps: PolicyMaps
     keeper: PolicyKeeper
     repository: Repository
+    rule_sets: RuleSets
 
 
 def make_policing(
@@ -47,14 +50,16 @@ def make_policing(
     families = tuple(f for f, on in ((4, settings.enable_ipv4), (6, settings.enable_ipv6)) if on)
     labels = PrefixLabels(dual_stack=len(families) > 1)
     maps, prefixes = PolicyMaps(store), IpcachePrefixes(ipcache)
-    keeper = PolicyKeeper(maps, prefixes, CidrIdentities(labels))
+    rule_sets = RuleSets(KernelRedirects(store))
+    keeper = PolicyKeeper(maps, prefixes, CidrIdentities(labels), rule_sets)
+    rule_sets.on_force = keeper.rejudge
     keeper.adopt(prefixes.known())
     last_valid = LastValid(settings.run_dir / "state" / "policies.json")
     repository = Repository(settings.cluster_name, families, last_valid)
     PolicyFeed(
         watches, keeper, labels, repository, settings.node_name, settings.policy_enforcement
     ).attach()
-    return Policing(maps, keeper, repository)
+    return Policing(maps, keeper, repository, rule_sets)
 
 
 def make_teller(settings: Settings, keeper: PolicyKeeper, watches: Watches) -> Teller:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from cilium_agent.api.rules import policy_entries, ports_text
+from cilium_agent.api.rules import policy_entries, ports_text, whole_tables
 from cilium_core.policy.rules import Direction
 from cilium_core.policy.tables import Cell, Row, RowKey, Tables
 
@@ -46,6 +46,18 @@ def test_flags_are_everybody_and_denies_come_first() -> None:
 
 def test_a_row_that_allows_nobody_has_no_entry() -> None:
     assert entries({RowKey(5, IN): Row()}, {(300, 0): 1}) == []
+
+
+def test_the_whole_tables_have_rows_that_allow_nobody_too() -> None:
+    rows = {RowKey(5, IN): Row(), RowKey(5, IN, 6, 80, 16): Row(cells=(Cell(3, 0, 1 << 63, 0),))}
+    found = whole_tables(Tables(rows, {(300, 3): 1 << 63}))
+    nobody, web = found["rows"]
+    assert (nobody["policy"], nobody["direction"], nobody["protocol"]) == (5, "ingress", 0)
+    assert nobody["any"] == {"allow": False, "deny": False, "l7": False}
+    assert nobody["cells"] == []
+    assert (web["protocol"], web["port"], web["port-bits"]) == (6, 80, 16)
+    assert web["cells"] == [{"word": 3, "allow": 0, "deny": 1 << 63, "l7": 0}]
+    assert found["bits"] == [{"identity": 300, "word": 3, "bits": 1 << 63}]
 
 
 @pytest.mark.parametrize(

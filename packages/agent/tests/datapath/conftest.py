@@ -379,7 +379,7 @@ def kernel(loaded: Kernel) -> Kernel:
     store.endpoints.replace(endpoints)
     store.ipcache.replace(ipcache)
     store.tunnels.replace(tunnels)
-    for table in (store.services, store.slots, store.backends):
+    for table in (store.services, store.slots, store.backends, store.redirects):
         table.replace({})
     store.translations.delete_many([key for key, _ in store.translations.items()])
     store.reverse.delete_many([key for key, _ in store.reverse.items()])

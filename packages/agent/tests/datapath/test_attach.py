@@ -152,6 +152,28 @@ async def test_detach_and_a_number_that_is_used_again(root: Path, device) -> Non
     assert pinned_links(root / "links") == []
 
 
+async def test_the_listener_s_program_follows_the_namespace(
+    root: Path, device, new_namespace: Callable
+) -> None:
+    first = await ensure_programs(SETTINGS, root)
+    attachments = Attachments(first, root)
+    pin = root / "links" / "pick_listener"
+    for _ in range(2):
+        attachments.attach_netns()
+        assert program_on(pin) == program_id(first, "pick_listener")
+    second = await ensure_programs(replace(SETTINGS, vxlan_ifindex=2), root)
+    assert program_on(pin) == program_id(second, "pick_listener")
+    with new_namespace().entered():
+        inode = os.stat("/proc/thread-self/ns/net").st_ino
+        Attachments(second, root).attach_netns()
+    fd = syscall.obj_get(pin)
+    assert fd is not None
+    assert syscall.link_info(fd).target == inode, "the node's is another one now"
+    os.close(fd)
+    attachments.detach_netns()
+    assert pinned_links(root / "links") == []
+
+
 async def test_a_path_that_is_no_cgroup(root: Path, tmp_path: Path, device) -> None:
     attachments = Attachments(await ensure_programs(SETTINGS, root), root)
     for path in (tmp_path, tmp_path / "absent"):

@@ -76,7 +76,7 @@ def test_a_drop(talk: Talk) -> None:
         row_prefixlen=40,
         service_id=0,
         line=0,
-        pad=0,
+        proxy_port=0,
         tx_packets=0,
         rx_packets=0,
     )

@@ -33,6 +33,7 @@ from cilium_core.layouts.datapath import (
     SlotKey,
 )
 from cilium_core.layouts.policy import CONNECTIONS, PEER_NUMBERS, POLICY_NUMBERS
+from cilium_core.layouts.redirect import RULE_SET_PORTS
 from cilium_core.layouts.sizes import MapSizes
 from cilium_core.layouts.spec import MapSpec
 
@@ -173,7 +174,9 @@ def test_kernel_and_shadow_never_part(open_map: Opener, states: list[dict[int, i
 def test_store_opens_every_map_once(bpffs: Path) -> None:
     store = MapStore(bpffs / "store-test")
     pinned = {path.name for path in (bpffs / "store-test").iterdir()}
-    assert pinned == {spec.name for spec in (*ALL_MAPS, PEER_NUMBERS, POLICY_NUMBERS)}
+    assert pinned == {
+        spec.name for spec in (*ALL_MAPS, PEER_NUMBERS, POLICY_NUMBERS, RULE_SET_PORTS)
+    }
     assert store.metrics.totals() == {}
     store.close()
     for name in pinned:

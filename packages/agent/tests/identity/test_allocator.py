@@ -63,6 +63,32 @@ async def test_lowest_of_duplicates_serves_and_a_dying_one_does_not() -> None:
         assert allocator.labels_of(700) is None
 
 
+async def test_identities_that_went_while_no_agent_ran_come_back_with_their_numbers() -> None:
+    api = FakeApi()
+    other = {"k8s:app": "other"}
+    moved = {"k8s:app": "moved"}
+    async with serving(api) as client:
+        allocator = Allocator(client)
+        allocator.observe(None, identity(500, **other))
+        allocator.observe(None, identity(601, **moved))
+        # 500 is there, `moved` has another number by now, 4 is reserved, 700's labels are lost.
+        held = {400: LABELS, 500: other, 600: moved, 4: {"reserved:health": ""}, 700: {}}
+        await allocator.reclaim(held)
+        assert [path for method, path in api.requests if method == "POST"] == [PATH]
+        assert api.objects[f"{PATH}/400"]["security-labels"] == LABELS
+        assert await allocator.allocate(LABELS) == 400
+        assert await allocator.allocate(moved) == 601
+
+
+async def test_an_identity_that_cannot_come_back_is_no_failed_start() -> None:
+    api = FakeApi()
+    async with serving(api) as client:
+        allocator = Allocator(client)
+        api.fail_next = [500]
+        await allocator.reclaim({400: LABELS})
+        assert MIN_CLUSTER_IDENTITY <= await allocator.allocate(LABELS) <= MAX_CLUSTER_IDENTITY
+
+
 async def test_a_number_that_went_rests(monkeypatch: pytest.MonkeyPatch) -> None:
     draws = iter([400, 401, 401, 402])
     monkeypatch.setattr(module.random, "randint", lambda _low, _high: next(draws))

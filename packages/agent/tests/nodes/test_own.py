@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from ipaddress import ip_address, ip_network
 from typing import Any
 
+import pytest
 from fake_api import FakeApi, eventually, serving
 from structlog.testing import capture_logs
 
@@ -204,3 +205,40 @@ async def test_text_that_is_no_address_is_not_announced_and_named_once_a_version
     told = [entry["error"] for entry in logs if "left out" in entry["event"]]
     assert [text for text in told if "status.addresses[0].address" in text] == told[:1]
     assert len(told) == 2
+
+
+@pytest.mark.parametrize("there", [False, True])
+async def test_an_agent_that_starts_gives_an_object_the_cidrs_of_the_last_run(there: bool) -> None:
+    """No operator is needed for the endpoints of a node whose object went while no agent ran."""
+    api = FakeApi()
+    api.put(NODES, node())
+    if there:
+        api.put(PATH, {"metadata": {"name": "node1"}, "spec": {"ipam": {"podCIDRs": []}}})
+    async with following(api) as (own, watches):
+        own.claim(NETWORKS)
+        assert own.lacks_networks()
+        await own.publish()
+        assert stored(api)["spec"]["ipam"]["podCIDRs"] == CIDRS
+        await eventually(lambda: ("", "node1") in watches.ciliumnodes.items)
+        await eventually(lambda: not own.lacks_networks())
+
+
+async def test_cidrs_that_the_operator_gave_are_not_replaced_by_those_of_the_last_run() -> None:
+    api = FakeApi()
+    api.put(NODES, node())
+    given = ["10.0.9.0/24", "fd00::900/120"]
+    api.put(PATH, {"metadata": {"name": "node1"}, "spec": {"ipam": {"podCIDRs": given}}})
+    async with following(api) as (own, _):
+        own.claim(NETWORKS)
+        assert not own.lacks_networks()
+        await own.publish()
+    assert stored(api)["spec"]["ipam"]["podCIDRs"] == given
+
+
+async def test_a_running_agent_puts_back_cidrs_that_were_taken_out() -> None:
+    api = FakeApi()
+    api.put(NODES, node())
+    async with kept(api):
+        item = stored(api)
+        api.put(PATH, {**item, "spec": {**item["spec"], "ipam": {"podCIDRs": []}}})
+        await eventually(lambda: stored(api)["spec"]["ipam"]["podCIDRs"] == CIDRS)

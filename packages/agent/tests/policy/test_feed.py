@@ -6,12 +6,14 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from cilium_agent.k8s.objects import Meta, SliceEndpoint, SliceObject
 from cilium_agent.policy.feed import PolicyFeed, PrefixLabels
 from cilium_agent.policy.repository import Repository
 from cilium_core.crds.models import (
+    CiliumCIDRGroup,
     CiliumIdentity,
     CiliumNode,
     CiliumNodeSpec,
@@ -36,6 +38,9 @@ class Keeper:
 
     def set_policies(self, owner: object, policies: Any) -> None:
         self.policies[owner] = policies
+
+    def set_prefixes(self, wanted: Any) -> None:
+        self.prefixes = wanted
 
 
 @pytest.fixture
@@ -77,6 +82,20 @@ def test_an_api_server_outside_is_the_world_and_its_prefixes(fed: Any) -> None:
     labels, here = keeper.apiserver
     assert not here
     assert {"reserved:world-ipv4", "cidr:192.0.2.1/32", "cidr:192.0.2.0/24"} <= set(labels)
+
+
+def test_an_api_server_is_in_groups_that_come_and_go_later(fed: Any) -> None:
+    keeper, feed = fed
+    feed._slice(None, servers("192.0.2.1"))
+    before = keeper.apiserver
+    group = msgspec.convert(
+        {"metadata": {"name": "g"}, "spec": {"externalCIDRs": ["192.0.2.0/24"]}}, CiliumCIDRGroup
+    )
+    feed._group(None, group)
+    labels, _ = keeper.apiserver
+    assert any(key.startswith("cidrgroup:") for key in labels), labels
+    feed._group(group, None)
+    assert keeper.apiserver == before
 
 
 def test_an_api_server_on_another_node_is_a_remote_node(fed: Any) -> None:

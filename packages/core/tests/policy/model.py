@@ -81,3 +81,21 @@ def ports_match(rule, protocol, port, own_ports, peer):
             if f"{wanted.name}={port}/{name}" in text.split(","):
                 return True
     return False
+
+
+def rule_set(policies, subject, direction, protocol, port, peer):
+    """Return (L7 rules, whether a plain rule beside them allows all) that a packet meets."""
+    labels, own_ports, is_node = subject
+    rules, everything = set(), False
+    for policy in policies:
+        if policy.on_nodes != is_node or not selects(policy.subject, labels):
+            continue
+        for rule in policy.rules:
+            if rule.direction != direction or rule.deny:
+                continue
+            if rule.peers is not None and not in_any(rule.peers.selectors, peer):
+                continue
+            if ports_match(rule, protocol, port, own_ports, peer):
+                rules |= {rule} if rule.l7 else set()
+                everything |= not rule.l7
+    return rules, everything

@@ -150,6 +150,12 @@ def _add_maps(app: FastAPI, state: AgentState) -> None:
             if endpoint in (None, number)
         ]
 
+    @app.get("/v1/bpf/policy/tables")
+    async def policy_tables() -> dict[str, Any]:
+        """Return the kernel's rows and bits whole (ours, not upstream's)."""
+        store = opened()
+        return rules.whole_tables((await asyncio.to_thread(KernelPolicy, store)).tables)
+
     @app.get("/v1/map")
     async def maps() -> dict[str, Any]:
         return {"maps": [{"path": name} for name in dumps.names(opened())]}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the kernel's policy tables say for one policy, identity by identity. Pure."""
+"""What the kernel's policy tables say: for one policy, identity by identity, and whole. Pure."""
 
 from __future__ import annotations
 
@@ -43,6 +43,27 @@ def policy_entries(
         }
         for verdict, key, identity in found
     ]
+
+
+def whole_tables(tables: Tables) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows and bits as they are, so that every verdict can be worked out from them."""
+    rows = [
+        {
+            "policy": key.policy,
+            "direction": Direction(key.direction).name.lower(),
+            "protocol": int(key.protocol),
+            "port": key.port,
+            "port-bits": key.port_bits,
+            "any": {"allow": row.any_allow, "deny": row.any_deny, "l7": row.any_l7},
+            "cells": [cell._asdict() for cell in row.cells],
+        }
+        for key, row in sorted(tables.rows.items())
+    ]
+    bits = [
+        {"identity": identity, "word": word, "bits": held}
+        for (identity, word), held in sorted(tables.bits.items())
+    ]
+    return {"rows": rows, "bits": bits}
 
 
 def _of_row(row: Row, users: Mapping[int, Sequence[tuple[int, int]]]) -> Iterator[tuple[str, int]]:

@@ -8,7 +8,9 @@ static __always_inline int open_connection(struct __sk_buff *skb, struct packet 
 {
 	bool syn = pkt->tcp_flags & TCP_SYN;
 	struct connection_info info = {
-		.flags = pkt->tcp_flags && !syn ? CONNECTION_SEEN_NON_SYN : 0,
+		.flags = (pkt->tcp_flags && !syn ? CONNECTION_SEEN_NON_SYN : 0) |
+			 (pkt->proxy_port ? CONNECTION_PROXY : 0),
+		.proxy_port = pkt->proxy_port,
 		.peer_identity = peer,
 		.revision = own->revision,
 		.tx_packets = 1,
@@ -56,6 +58,7 @@ static __always_inline int keep_connection(
 			info->revision = own->revision;
 			info->peer_identity = peer;
 			info->flags &= ~CONNECTION_DENIED;
+			lead(pkt, info);
 			touch(skb, pkt, info, true);
 			return 0;
 		}
@@ -87,6 +90,8 @@ static __always_inline int judge_for(struct __sk_buff *skb, struct packet *pkt,
 
 	if (is_enforced(own, direction, peer)) {
 		reason = policy_verdict(pkt, own->policy, direction, port, peer);
+		if (pkt->proxy_port && looks_like_leg(pkt, direction))
+			reason = DROP_NO_LISTENER;
 		if ((reason || !known) && reports(EVENT_POLICY_VERDICT))
 			report(skb, pkt, EVENT_POLICY_VERDICT, reason, skb->ifindex);
 	}
@@ -99,6 +104,7 @@ static __always_inline int judge_for(struct __sk_buff *skb, struct packet *pkt,
 		pkt->report = 1;
 		pkt->tx_packets = 1;
 	}
+	pkt->judged = 1;
 	reason = keep_connection(skb, pkt, own, peer);
 	if (reason)
 		return drop(skb, pkt, reason, direction);
@@ -111,6 +117,11 @@ int judge(struct __sk_buff *skb)
 
 	if (!pkt)
 		return TC_ACT_SHOT;
+	if (pkt->direction == DIRECTION_INGRESS && pkt->state == STATE_NEW &&
+		finds_proxy(skb, pkt)) {
+		go(skb, CALL_PROXY);
+		return drop_unparsed(skb, DROP_MISSED_TAIL_CALL, DIRECTION_INGRESS);
+	}
 	if (pkt->direction == DIRECTION_EGRESS)
 		return judge_for(skb, pkt, &pkt->source, pkt->target_identity, DIRECTION_EGRESS);
 	return judge_for(skb, pkt, &pkt->target, pkt->source_identity, DIRECTION_INGRESS);

@@ -32,7 +32,10 @@ static __always_inline int renew_for(
 	pkt->key.direction = opposite(direction);
 	info = connections.lookup(&pkt->key);
 	if (info && !judge_opening(pkt, own, info->peer_identity, opposite(direction))) {
-		info->revision = own->revision;
+		/* Answers of one that is to be led elsewhere pass until its next packet is. */
+		if (leads_to(info, pkt->proxy_port))
+			info->revision = own->revision;
+		pkt->proxy_port = 0;
 		touch(skb, pkt, info, false);
 		return pass(skb, pkt);
 	}

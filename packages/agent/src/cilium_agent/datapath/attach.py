@@ -34,6 +34,9 @@ DEVICE_HOOKS = {
 }
 
 
+LISTENER_HOOK = "pick_listener"
+
+
 class ProgramSource(Protocol):
     """What hands out program descriptors; `programs.Programs` is one."""
 
@@ -73,6 +76,16 @@ class Attachments:
         finally:
             os.close(fd)
 
+    def attach_netns(self) -> None:
+        """Have `pick_listener` choose the sockets of this network namespace: the node's."""
+        fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        try:
+            pin = self._links / LISTENER_HOOK
+            inode = os.fstat(fd).st_ino
+            self._put(LISTENER_HOOK, pin, fd, inode, AttachType.SK_LOOKUP, "the node's namespace")
+        finally:
+            os.close(fd)
+
     def detach_container(self, ifindex: int) -> None:
         """Take `from_container` off a device; a device that is gone only loses its pin."""
         detach(self._links / f"from_container-{ifindex}")
@@ -89,6 +102,10 @@ class Attachments:
         """Take the socket programs off."""
         for name in SOCKET_HOOKS:
             detach(self._links / name)
+
+    def detach_netns(self) -> None:
+        """Take `pick_listener` off."""
+        detach(self._links / LISTENER_HOOK)
 
     def refresh(self) -> int:
         """Put this generation on every pinned link; drop pins of dead devices. Returns how many."""

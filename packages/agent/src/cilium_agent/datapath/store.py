@@ -18,7 +18,7 @@ import structlog
 from cilium_agent.datapath.maps import PinnedMap
 from cilium_agent.datapath.metrics import Counters, LostEvents
 from cilium_agent.datapath.tables import Table
-from cilium_core.layouts import datapath, events, policy
+from cilium_core.layouts import datapath, events, policy, redirect
 from cilium_core.layouts.events import ConfigIndex, ConfigInfo, ConfigKey
 from cilium_core.layouts.record import Record
 from cilium_core.layouts.sizes import MapSizes
@@ -29,7 +29,13 @@ log = structlog.get_logger(__name__)
 K = TypeVar("K", bound=Record)
 V = TypeVar("V", bound=Record)
 _NAMES = frozenset(
-    spec.name for spec in (*datapath.ALL_MAPS, policy.PEER_NUMBERS, policy.POLICY_NUMBERS)
+    spec.name
+    for spec in (
+        *datapath.ALL_MAPS,
+        policy.PEER_NUMBERS,
+        policy.POLICY_NUMBERS,
+        redirect.RULE_SET_PORTS,
+    )
 )
 _VERSIONED = re.compile(r"(cilium_\w+_v)\d+")
 DEFAULT_DIRECTORY = Path("/sys/fs/bpf/cilium/maps")
@@ -60,6 +66,9 @@ class MapStore:
         self.peer_numbers = self._open(policy.PEER_NUMBERS)
         self.policy_numbers = self._open(policy.POLICY_NUMBERS)
         self.connections = self._open(policy.CONNECTIONS)
+        self.redirects = Table(self._open(redirect.REDIRECTS))
+        self.listeners = self._open(redirect.LISTENERS)
+        self.rule_set_ports = self._open(redirect.RULE_SET_PORTS)
         self.fragments = self._open(policy.FRAGMENTS)
         self.events = self._open(events.EVENTS)
         self.metrics = Counters(self._open(datapath.METRICS))
@@ -108,6 +117,7 @@ class MapStore:
             self.slots,
             self.backends,
             self.config,
+            self.redirects,
         )
 
     def close(self) -> None:
@@ -124,6 +134,8 @@ class MapStore:
             self.policy_numbers,
             self.connections,
             self.fragments,
+            self.listeners,
+            self.rule_set_ports,
             self.events,
             self.metrics.kernel,
             self.lost_events.kernel,

@@ -62,6 +62,7 @@ class AttachType(IntEnum):
     CGROUP_UDP6_RECVMSG = 20
     CGROUP_INET4_GETPEERNAME = 29
     CGROUP_INET6_GETPEERNAME = 30
+    SK_LOOKUP = 36
     TCX_INGRESS = 46
     TCX_EGRESS = 47
 
@@ -97,7 +98,10 @@ class ProgramInfo:
 
 @dataclass(frozen=True, slots=True)
 class LinkInfo:
-    """What the kernel says of a link. `target` is an ifindex (0: device gone) or a cgroup id."""
+    """What the kernel says of a link.
+
+    `target` is an ifindex (0: device gone), a cgroup id, or a namespace's inode (0: gone).
+    """
 
     kind: int
     link_id: int
@@ -291,7 +295,7 @@ def program_info(fd: int) -> ProgramInfo:
 
 
 def link_info(fd: int) -> LinkInfo:
-    """Return the kernel's description of a tcx or cgroup link."""
+    """Return the kernel's description of a tcx, cgroup or namespace link."""
     raw = _info(fd, 64)
     kind, link_id, program_id = struct.unpack_from("=III", raw, 0)
     code = "=Q" if kind == LINK_CGROUP else "=I"
@@ -306,7 +310,9 @@ LINK_TCX = 11
 
 
 def link_create(program_fd: int, target: int, hook: AttachType) -> int:
-    """Attach a program by a link: `target` is an ifindex for tcx, a directory fd for cgroups."""
+    """Attach a program by a link: `target` is an ifindex for tcx, else the fd of a cgroup's
+    directory or of a network namespace.
+    """
     attr = struct.pack("=IIII32x", program_fd, target, int(hook), 0)
     return _call(Command.LINK_CREATE, attr)[0]
 

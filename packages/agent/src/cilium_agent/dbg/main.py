@@ -132,7 +132,7 @@ def _add_bpf(commands: Any) -> None:
         run=lambda a: _show(a, get(f"/map/{CONNECTIONS}", where=a.host), lists.connections)
     )
     actions = group.add_parser("policy", help="the policy tables").add_subparsers(
-        required=True, metavar="get"
+        required=True, metavar="action"
     )
     parser = actions.add_parser("get", help="list what endpoints enforce")
     who = parser.add_mutually_exclusive_group(required=True)
@@ -141,6 +141,13 @@ def _add_bpf(commands: Any) -> None:
     parser.add_argument("-n", "--numeric", action="store_true", help="identities as numbers")
     _add_output(parser)
     parser.set_defaults(run=_policies)
+    whole = actions.add_parser("tables", help="the rows and peer-set bits whole, as JSON")
+    _add_output(whole)
+    whole.set_defaults(
+        run=lambda a: _show(
+            a, get("/bpf/policy/tables", where=a.host), lambda r: json.dumps(r, indent=2)
+        )
+    )
 
 
 def _add_cleanup(commands: Any) -> None:

@@ -12,13 +12,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from pathlib import Path
+from socket import AF_INET, AF_INET6
 
 import structlog
 from pyroute2 import IPRoute
 
 from cilium_agent.endpoints.alias import is_marked
 from cilium_agent.endpoints.attachment import is_host_interface
-from cilium_agent.host import devices, masquerade, routes, sysctl
+from cilium_agent.host import devices, masquerade, redirects, routes, sysctl
 from cilium_agent.host.errors import HostError
 from cilium_agent.host.netns import node_netns_cookie, on_node
 from cilium_agent.ipam.family import pick_router
@@ -143,6 +144,9 @@ class HostNetwork:
         if addressing.router_v6 is not None:
             wanted.add(IPv6Interface(f"{addressing.router_v6}/128"))
         devices.ensure_addresses(route, devices.HOST, wanted)
+        sysctl.write_all(redirects.settings(ipv4))
+        families = ((AF_INET, ipv4), (AF_INET6, ipv6))
+        redirects.sync(route, [family for family, on in families if on])
         host, vxlan = devices.find(route, devices.HOST), devices.find(route, devices.VXLAN)
         if host is None or vxlan is None:
             raise HostError(f"{devices.HOST} or {devices.VXLAN} vanished while being set up")
@@ -187,6 +191,7 @@ async def cleanup(run_dir: Path) -> None:
             alias = link.get_attr("IFLA_IFALIAS") or ""
             if is_host_interface(name) and is_marked(alias):
                 route.link("del", index=link["index"])
+        redirects.remove(route)
         devices.remove(route)
         sysctl.restore(run_dir / sysctl.RECORD)
 

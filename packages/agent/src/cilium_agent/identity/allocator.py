@@ -31,7 +31,7 @@ from cilium_agent.identity.index import IdentityIndex, number_of
 from cilium_agent.k8s.backoff import Backoff
 from cilium_agent.k8s.informer import Informer
 from cilium_core.crds.models import CiliumIdentity, ObjectMeta
-from cilium_core.identity import HEARTBEAT_MARK, canonical_key
+from cilium_core.identity import HEARTBEAT_MARK, canonical_key, is_cluster_identity
 from cilium_core.labels import NAMESPACE, LabelSet
 
 log = structlog.get_logger(__name__)
@@ -111,6 +111,19 @@ class Allocator:
             number = await self._find_or_create(key, labels)
             self._handed[number] = time.monotonic()
             return number
+
+    async def reclaim(self, held: Mapping[int, LabelSet]) -> None:
+        """Make identities of an earlier run again that went while no agent looked.
+
+        `held` are those of this node's endpoints, to be told once the first list is in and before
+        anything is allocated: labels that have another number by now keep that. What the server
+        refuses is logged; its endpoints are given another number like any whose labels change.
+        """
+        for number, labels in held.items():
+            known = number in self._index.labels or self._index.lowest(canonical_key(labels))
+            if labels and is_cluster_identity(number) and not known:
+                log.warning("identity in use is gone; creating it again", identity=number)
+                await self._make_again(number, labels)
 
     def labels_of(self, number: int) -> LabelSet | None:
         """Return the labels of a cluster identity, None when it is not known."""

@@ -26,6 +26,7 @@ from cilium_core.layouts.datapath import ALL_MAPS
 
 _SCHED_CLS = 3
 _CGROUP_SOCK_ADDR = 18
+_SK_LOOKUP = 30
 STAGES = (  # by their numbers in lib/calls.h
     "fragment",
     "egress",
@@ -36,6 +37,7 @@ STAGES = (  # by their numbers in lib/calls.h
     "deliver",
     "drop_packet",
     "renew",
+    "to_proxy",
 )
 ENTRIES = ("from_container", "from_overlay", "from_host")
 SOCKETS = {
@@ -66,6 +68,9 @@ def main() -> int:
     programs += [
         _pin(unit, name, _CGROUP_SOCK_ADDR, int(hook), fresh) for name, hook in SOCKETS.items()
     ]
+    programs.append(
+        _pin(unit, "pick_listener", _SK_LOOKUP, int(syscall.AttachType.SK_LOOKUP), fresh)
+    )
     calls = unit["calls"]
     for number, name in enumerate(STAGES):
         calls[ctypes.c_int(number)] = ctypes.c_int(unit.funcs[name.encode()].fd)

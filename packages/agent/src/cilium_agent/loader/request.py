@@ -15,6 +15,7 @@ from pathlib import Path
 from cilium_agent.loader.clock import kernel_hz
 from cilium_agent.model import VXLAN_PORT, DatapathSettings
 from cilium_core.identity import LOCAL_SCOPE, Reserved
+from cilium_core.layouts.redirect import BLOCK, LEG_PORTS
 from cilium_core.marks import c_defines
 
 SOURCES = Path(__file__).parent.parent / "bpf"
@@ -41,6 +42,7 @@ class LoadRequest:
 def constants_of(settings: DatapathSettings) -> dict[str, int]:
     """Return the macros that the programs are compiled with."""
     return {
+        "HOST_IFINDEX": settings.host_ifindex,
         "VXLAN_IFINDEX": settings.vxlan_ifindex,
         "TUNNEL_PORT": VXLAN_PORT,
         "ENABLE_IPV4": int(settings.enable_ipv4),
@@ -49,6 +51,8 @@ def constants_of(settings: DatapathSettings) -> dict[str, int]:
         "IDENTITY_LOCAL_SCOPE": LOCAL_SCOPE,
         "KERNEL_HZ": kernel_hz(),
         "ORDERED_LOADS": int(platform.machine() == "x86_64"),
+        "PROXY_BLOCK": BLOCK,
+        "LEG_FIRST_PORT": LEG_PORTS[0],
         **c_defines(),
     }
 

@@ -50,6 +50,7 @@ def policy_families(state: AgentState) -> Iterator[Metric]:
     for name in _ENFORCED.values():
         enforced.add_metric([name], counts[name])
     yield enforced
+    yield from _proxy_families(state)
     changes = CounterMetricFamily(
         "cilium_policy_change", "Writes of policy into the kernel", labels=["outcome"]
     )
@@ -63,3 +64,20 @@ def policy_families(state: AgentState) -> Iterator[Metric]:
         took.add_metric([], count_value=keeper.flushes, sum_value=keeper.seconds)
     yield changes
     yield took
+
+
+def _proxy_families(state: AgentState) -> Iterator[Metric]:
+    rule_sets = state.rule_sets
+    yield GaugeMetricFamily(
+        "cilium_policy_missing_proxy_redirects",
+        "Redirects of policies that no proxy serves: what they govern is dropped",
+        value=rule_sets.missing() if rule_sets is not None else 0,
+    )
+    led = GaugeMetricFamily(
+        "cilium_proxy_redirects",
+        "L7 rule sets that connections are led to",
+        labels=["protocol_l7"],
+    )
+    for kind, count in (rule_sets.in_force() if rule_sets is not None else {}).items():
+        led.add_metric([str(kind)], count)
+    yield led

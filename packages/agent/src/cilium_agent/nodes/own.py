@@ -2,10 +2,10 @@
 """This node's CiliumNode: made and kept by its agent, given pod CIDRs by the operator.
 
 Writes are patches of the fields that are the agent's, so the operator's share is not touched; only
-an object that is made again gets the pod CIDRs that this node has in use, which the operator
-adopts. Other agents tunnel to what the object says, so one that was deleted or changed is put
-right at once, and its owner is always the Node that is registered now: Kubernetes would collect it
-with a Node of the past. One task writes at a time.
+an object without any pod CIDRs, as one that is made again, gets those that this node has in use,
+which the operator adopts. Other agents tunnel to what the object says, so one that was deleted or
+changed is put right at once, and its owner is always the Node that is registered now: Kubernetes
+would collect it with a Node of the past. One task writes at a time.
 """
 
 from __future__ import annotations
@@ -106,6 +106,15 @@ class OwnNode:
         self._networks = tuple(network for network in networks if network is not None)
         self._changed.set()
 
+    def claim(self, networks: Sequence[Network]) -> None:
+        """Say which pod CIDRs this node had in use last, before `publish` or `announce`."""
+        self._networks = tuple(networks)
+
+    def lacks_networks(self) -> bool:
+        """Tell whether the object is gone or has no pod CIDR although this node has some in use."""
+        held = self.cilium_node()
+        return held is None or not held.spec.ipam.pod_cidrs and bool(self._unclaimed())
+
     async def publish(self, routers: Sequence[Address | None] | None = None) -> None:
         """Write the agent's share, again and again until the server has taken it."""
         if routers is not None:
@@ -136,7 +145,7 @@ class OwnNode:
         node, held = self._node.get("", self._name), self.cilium_node()
         if node is None:
             return True
-        if held is None:
+        if held is None or self.lacks_networks():
             return False
         return not change_of(held, spec_of(node, self._routers), node)
 
@@ -162,6 +171,12 @@ class OwnNode:
         if found.metadata.deletion_timestamp:
             raise AgentError("the CiliumNode is being deleted; it is made again when it is gone")
         change = change_of(found, wanted, node)
+        networks = self._unclaimed() if not found.spec.ipam.pod_cidrs else ()
+        if networks:
+            # For this version only: an operator may just be giving it others.
+            change.setdefault("metadata", {})["resourceVersion"] = found.metadata.resource_version
+            change.setdefault("spec", {})["ipam"] = {"podCIDRs": [str(n) for n in networks]}
+            log.warning("CiliumNode had lost this node's pod CIDRs", cidrs=[*map(str, networks)])
         if change:
             await self._client.patch(f"{PATH}/{self._name}", change)
             log.info("CiliumNode changed", node=self._name, fields=sorted(change))

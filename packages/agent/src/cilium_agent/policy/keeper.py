@@ -3,7 +3,8 @@
 
 Order of one flush: new prefixes get identities, with the bits that the old policies give them, and
 enter the ipcache, longest first → what policies say now is told the engine → numbers are recorded
-→ the engine's steps → endpoints get the new revision, so that connections are judged again →
+→ redirects of rule sets that proxies have → the engine's steps → redirects that no row asks for go
+→ endpoints get the new revision, so that connections are judged again →
 prefixes that nothing names leave the ipcache → their identities lose their bits. Plain calls on the
 event loop. A flush that the kernel refuses is tried again, from what the kernel holds by then.
 
@@ -15,6 +16,7 @@ same addresses alike; then its bits and rows become what is wanted now, in one p
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -30,6 +32,7 @@ from cilium_core.labels import LabelSet
 from cilium_core.policy import named_ports
 from cilium_core.policy.engine import Engine
 from cilium_core.policy.plan import difference, plan
+from cilium_core.policy.redirects import At, RuleSet
 from cilium_core.policy.rules import Direction, Policy
 from cilium_core.policy.tables import Step, Tables
 
@@ -37,6 +40,7 @@ log = structlog.get_logger(__name__)
 
 FIRST_WAIT = 0.2
 LONGEST_WAIT = 10.0
+LEADING_WAIT = 5.0  # until rows under former rule sets are looked at again
 
 
 class PolicyKernel(Protocol):
@@ -62,6 +66,40 @@ class PolicyKernel(Protocol):
 
     def set_revision(self, revision: int) -> None:
         """Have every endpoint's connections judged again: they were made under an older one."""
+
+
+class Leading(Protocol):
+    """Where L7 rules lead connections: `proxies.rulesets.RuleSets`."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether `after_rows` is due again in a while."""
+
+    def take_in(self, changes: Mapping[At, RuleSet | None]) -> None:
+        """Take in what is wanted."""
+
+    def before_rows(self) -> None:
+        """Lead where proxies listen, before rows lead anywhere."""
+
+    def after_rows(self) -> None:
+        """Lead nowhere where no row does."""
+
+    def adopted_all(self) -> None:
+        """Say that all that is wanted was taken in."""
+
+
+class _Nowhere:
+    """For who has no proxies: what L7 rules govern is dropped."""
+
+    waiting = False
+
+    def take_in(self, changes: Mapping[At, RuleSet | None]) -> None: ...
+
+    def before_rows(self) -> None: ...
+
+    def after_rows(self) -> None: ...
+
+    def adopted_all(self) -> None: ...
 
 
 class Prefixes(Protocol):
@@ -91,7 +129,13 @@ class PolicyKeeper:
     revision; `on_flush` when all is in the kernel.
     """
 
-    def __init__(self, kernel: PolicyKernel, prefixes: Prefixes, cidrs: CidrIdentities) -> None:
+    def __init__(
+        self,
+        kernel: PolicyKernel,
+        prefixes: Prefixes,
+        cidrs: CidrIdentities,
+        leading: Leading | None = None,
+    ) -> None:
         """Start with the reserved identities."""
         self.engine = Engine()
         self.cidrs = cidrs
@@ -102,6 +146,7 @@ class PolicyKeeper:
         self.on_rows: Callable[[set[int], int], None] = lambda _numbers, _revision: None
         self._kernel = kernel
         self._prefixes = prefixes
+        self._leading: Leading = leading or _Nowhere()
         self._revision = 0
         self._agrees = False  # the kernel holds what the engine wanted last
         self._inherited = True  # the kernel's rows may be an earlier process's
@@ -143,6 +188,11 @@ class PolicyKeeper:
         self.engine.set_identity(int(Reserved.KUBE_APISERVER), {**server, **labels})
         host = {f"reserved:{Reserved.HOST.label}": ""}
         self.engine.set_identity(int(Reserved.HOST), {**host, **(server if on_this_node else {})})
+        self.changed.set()
+
+    def rejudge(self) -> None:
+        """Have connections judged again: a proxy has what they are led to."""
+        self.engine.rejudge()
         self.changed.set()
 
     def set_policies(self, owner: Hashable, policies: Sequence[Policy]) -> None:
@@ -233,6 +283,7 @@ class PolicyKeeper:
         self._started = self._renumber = True
         self._take_over()
         self._write()
+        self._leading.adopted_all()
         self.on_rows({key.policy for key in self.engine.tables.rows}, self._revision)
         self.on_flush()
 
@@ -263,7 +314,9 @@ class PolicyKeeper:
         """Flush whenever something changed, until cancelled; tell `report` how each went."""
         wait = FIRST_WAIT
         while True:
-            await self.changed.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LEADING_WAIT if self._leading.waiting else None):
+                    await self.changed.wait()
             self.changed.clear()
             begun = time.monotonic()
             try:
@@ -344,10 +397,13 @@ class PolicyKeeper:
         rows, bits = changes.rows, changes.bits
         wanted = (rows, bits) if self._agrees else difference(held, self.engine.tables)
         self._agrees = False  # until all is through: a part may be written
+        self._leading.take_in(changes.redirects)
         try:
             self._kernel.record(changes.bit_records, changes.policy_records)
             self.on_rows({key.policy for key in wanted[0]}, changes.revision)
+            self._leading.before_rows()
             self._kernel.apply(plan(held, *wanted))
+            self._leading.after_rows()
             if changes.revision != self._revision:
                 self._kernel.set_revision(changes.revision)
         except BaseException:

@@ -14,6 +14,7 @@ from cilium_core.addresses import UNSPECIFIED
 from cilium_core.layouts.events import EVENT_MAPS
 from cilium_core.layouts.policy import POLICY_MAPS
 from cilium_core.layouts.record import U8, U16, U32, U64, Be16, Mac, Raw16, Record, record
+from cilium_core.layouts.redirect import REDIRECT_MAPS
 from cilium_core.layouts.spec import MapKind, MapSpec
 
 
@@ -244,5 +245,6 @@ ALL_MAPS: tuple[MapSpec[Any, Any], ...] = (
     TRANSLATIONS,
     METRICS,
     *POLICY_MAPS,
+    *REDIRECT_MAPS,
     *EVENT_MAPS,
 )

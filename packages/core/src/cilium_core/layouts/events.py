@@ -78,7 +78,8 @@ class Event(Record):
     with 0 for allowed (POLICY_VERDICT). `endpoint_id` enforces or observes; addresses and ports
     are those on which policy was judged (behind services). `word` and `bits` are the peer sets
     that matched in the row `row_prefixlen` (0: no row was read). `ifindex` is where the packet
-    goes (TRACE; 0: into the stack) or came in by (the others), `line` a drop's place in the C.
+    goes (TRACE; 0: into the stack) or came in by (the others), `line` a drop's place in the C,
+    `proxy_port` the rule set that the packet is led to (0: none).
     """
 
     time: U64
@@ -108,7 +109,7 @@ class Event(Record):
     row_prefixlen: U32
     service_id: U32
     line: U16
-    pad: U16
+    proxy_port: Be16
     tx_packets: U64
     rx_packets: U64
     pad2: U64 = 0

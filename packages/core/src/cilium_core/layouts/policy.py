@@ -119,6 +119,8 @@ class ConnectionFlag(IntFlag):
     SEEN_NON_SYN = 1
     PROXY = 8
     DENIED = 16  # a TCP connection that policy ended: its packets are dropped, replies too
+    TURNED = 32  # led to a proxy in its middle, to be reset: the server only knows the client
+    INGRESS_LEG = 64  # of a proxy towards an endpoint of this node, whose policy it applies
 
 
 @record("connection_key")
@@ -126,7 +128,8 @@ class ConnectionKey(Record):
     """A connection as its enforcing endpoint (`local`) sees it.
 
     `direction` says who opened it: 1 the peer (ingress), 2 the endpoint (egress). Ports of ICMP
-    echo are both the identifier; other ICMP messages open nothing.
+    echo are both the identifier; other ICMP messages open nothing. With `leg` 1 a proxy of this
+    node opened it in the name of `local`: its packets and the endpoint's own may look alike.
     """
 
     local: Raw16
@@ -135,7 +138,7 @@ class ConnectionKey(Record):
     peer_port: Be16
     proto: U8
     direction: U8
-    pad: U16 = 0
+    leg: U16 = 0
 
 
 @record("connection_info")

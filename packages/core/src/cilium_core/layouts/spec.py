@@ -20,6 +20,7 @@ class MapKind(IntEnum):
     PERCPU_ARRAY = 6
     LRU_HASH = 9
     LPM_TRIE = 11
+    SOCKHASH = 18
     RINGBUF = 27
 
 

@@ -22,6 +22,7 @@ from cilium_core.policy.layout import Layouts
 from cilium_core.policy.named_ports import NamedPorts
 from cilium_core.policy.parts import Parts
 from cilium_core.policy.peers import Peers
+from cilium_core.policy.redirects import At, Redirects, RuleSet
 from cilium_core.policy.resolve import Side
 from cilium_core.policy.rules import Direction, Policy, Rule
 from cilium_core.policy.subjects import Group, Selecting, Subjects
@@ -32,6 +33,7 @@ class Changes(NamedTuple):
     """What differs from the last `take`, as the values that are wanted now (None: nothing).
 
     `bit_records` and `policy_records` (number to digest) are stored before the tables are written.
+    `redirects` are, by row and identity, the L7 rules that what the row leads to proxies meets.
     `revision` is higher than the last one if any packet may be judged otherwise than before.
     """
 
@@ -40,6 +42,7 @@ class Changes(NamedTuple):
     bit_records: dict[int, bytes | None]
     policy_records: dict[int, bytes | None]
     revision: int
+    redirects: dict[At, RuleSet | None] = {}
 
 
 class Engine:
@@ -54,6 +57,8 @@ class Engine:
         self._parts, self._layouts = Parts(), Layouts()
         self._was: dict[RowKey, Row | None] = {}  # rows that changed, as they were
         self.tables = Tables(bits=self._peers.bits)
+        self.redirects = Redirects(self._peers.members, self._peers.labels)
+        self._rejudge = False
         self.revision = 1
 
     def adopt(self, bits: Mapping[int, bytes], policies: Mapping[int, bytes], rev: int) -> None:
@@ -71,10 +76,12 @@ class Engine:
     def set_identity(self, identity: int, labels: Mapping[str, str]) -> None:
         """Add an identity, or change its labels."""
         self._subjects.touch_names(self._peers.set_identity(identity, labels))
+        self.redirects.touch(identity)
 
     def remove_identity(self, identity: int) -> None:
         """Forget an identity, if it is known."""
         self._subjects.touch_names(self._peers.remove_identity(identity))
+        self.redirects.touch(identity)
 
     def set_policies(self, owner: Hashable, policies: Sequence[Policy]) -> None:
         """Make these all the policies that an object (the owner) says."""
@@ -107,6 +114,7 @@ class Engine:
         for group in self._subjects.unused():
             for direction in Direction:
                 self._put_rows(group, direction, {})
+                self.redirects.put(group.number, direction, {})
                 self._release(group.sides.get(direction))
             self._subjects.drop(group)
 
@@ -163,7 +171,13 @@ class Engine:
             {},
             0,
         )
-        if changed.rows or any(_judges(at[1], held[at], m or 0) for at, m in changed.bits.items()):
+        redirects = self.redirects.take()
+        rejudge, self._rejudge = self._rejudge or bool(redirects), False
+        if (
+            rejudge
+            or changed.rows
+            or any(_judges(at[1], held[at], m or 0) for at, m in changed.bits.items())
+        ):
             self.revision += 1
         for numbers in (self._peers.numbers, self._subjects.numbers):
             numbers.expire(now)
@@ -172,7 +186,12 @@ class Engine:
             bit_records=self._peers.numbers.take_changes(),
             policy_records=self._subjects.numbers.take_changes(),
             revision=self.revision,
+            redirects=redirects,
         )
+
+    def rejudge(self) -> None:
+        """Have the next changes raise the revision: a rule set's proxy came or went."""
+        self._rejudge = True
 
     def applied(self, now: float) -> None:
         """Say that the kernel holds all that was taken."""
@@ -199,6 +218,7 @@ class Engine:
                     stale.append(old)
                     group.sides[direction] = side
                     self._put_rows(group, direction, side.rows(group.number, self._peers.number))
+                    self.redirects.put(group.number, direction, side.governed(group.number))
         for old in stale:
             self._release(old)
 

@@ -20,17 +20,21 @@ from cilium_core.policy.bits import Role
 from cilium_core.policy.prefixes import Prefix, prefixes
 from cilium_core.policy.rules import ALL_PORTS, Protocol
 
-EVERYONE = -1
+EVERYONE = NO_RULE = -1
 
 
 class Claim(NamedTuple):
-    """An entry with its peer set's number, or EVERYONE, in the place of peers."""
+    """An entry with its peer set's number, or EVERYONE, in the place of peers.
+
+    `rule` numbers the L7 rules, which lead to a place of their own.
+    """
 
     protocol: int
     first: int
     last: int
     role: Role
     use: int
+    rule: int = NO_RULE
 
 
 class Shape(NamedTuple):
@@ -43,12 +47,14 @@ class Shape(NamedTuple):
 class Content(NamedTuple):
     """What a row says: a set of roles for everyone, and a set of peer sets' numbers.
 
-    With `known_only`, everyone who may is among the peer sets: see `Layout.known`.
+    With `known_only`, everyone who may is among the peer sets: see `Layout.known`. `governed` are,
+    where there are L7 rules, their (use, rule) and those of plain rules beside them.
     """
 
     everyone: int
     uses: int
     known_only: bool = False
+    governed: frozenset[tuple[int, int]] = frozenset()
 
 
 class Place(NamedTuple):
@@ -88,6 +94,7 @@ class Layout:
         self._next = 1 + max((claim.use for claim in shape.claims), default=EVERYONE)
         self.known: dict[Role, int] = {}
         self.places = self._compress(shape.default_allow, shared)
+        self.led = tuple(at for at in self.places if at.content.governed)
 
     def covering(self, protocol: int, port: int) -> Iterator[int]:
         """Yield the numbers of the claims on one port of a protocol."""
@@ -110,7 +117,9 @@ class Layout:
             for first, active in zip(cut.starts, cut.active, strict=True):
                 own = _fold(self._claims[members[n]] for n in active)
                 whole = Content(base.everyone | own.everyone, base.uses | own.uses)
-                number = known.setdefault(self._prune(whole), len(known))
+                governed = self._governed(members[n] for n in active)
+                said_here = self._prune(whole)._replace(governed=governed)
+                number = known.setdefault(said_here, len(known))
                 if not said or said[-1] != number:
                     starts.append(first)
                     said.append(number)
@@ -120,9 +129,16 @@ class Layout:
             places += (Place(protocol, at.port, at.bits, contents[at.content]) for at in cover.said)
         return tuple(places)
 
+    def _governed(self, numbers: Iterable[int]) -> frozenset[tuple[int, int]]:
+        found = [self._claims[number] for number in numbers]
+        if not any(claim.role is Role.L7 for claim in found):  # which always have ports
+            return frozenset()
+        found += (self._claims[number] for number in self._base)
+        return frozenset((claim.use, claim.rule) for claim in found if claim.role is not Role.DENY)
+
     def _prune(self, content: Content) -> Content:
         """Leave out what cannot change a verdict, since each cell costs the kernel a lookup."""
-        everyone, uses, _ = content
+        everyone, uses = content[:2]
         if everyone >> Role.DENY & 1:
             return Content(1 << Role.DENY, 0)
         given = [role for role in (Role.ALLOW, Role.L7) if everyone >> role & 1]

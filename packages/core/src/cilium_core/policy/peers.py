@@ -136,6 +136,10 @@ class Peers:
         for use in gone:
             self._remove(use)
 
+    def members(self, peers: PeerSet) -> list[int]:
+        """Return the identities of a peer set."""
+        return [self._items[item] for item in positions(self._index.select_any(peers))]
+
     def number(self, use: Use) -> int:
         """Return the bit of a use that is held. KeyError for one that is not."""
         return self._uses[use]

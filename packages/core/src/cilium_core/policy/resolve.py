@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 
 from cilium_core.layouts.policy import LIST_CELLS, ROW_CELLS
+from cilium_core.policy import redirects
 from cilium_core.policy.bits import Role, Use, place, role_of
 from cilium_core.policy.entries import Entry
-from cilium_core.policy.layout import EVERYONE, Claim, Content, Layouts, Shape
+from cilium_core.policy.layout import EVERYONE, NO_RULE, Claim, Content, Layouts, Shape
 from cilium_core.policy.parts import Part
-from cilium_core.policy.rules import Direction, Origin, PeerSet, Selector
+from cilium_core.policy.rules import Direction, Origin, PeerSet, Rule, Selector
 from cilium_core.policy.tables import Cell, Row, RowKey
 
 MAX_CELLS = ROW_CELLS + LIST_CELLS
@@ -37,6 +38,7 @@ class Side:
         self.entries: tuple[Entry, ...] = tuple(chain.from_iterable(p.entries for p in parts))
         self._parts = parts  # held, so that they stay shared
         self._uses: dict[Use, int] = {}
+        self._rules: dict[Rule, int] = {}  # those with L7 rules
         uses = chain.from_iterable(part.uses for part in parts)
         claims = tuple(map(self._claim, self.entries, uses))
         self._layout = layouts.of(Shape(self.default_allow, claims))
@@ -65,6 +67,22 @@ class Side:
             self._made = [(at[:3], contents[at.content]) for at in found]
         return {RowKey(policy, self.direction, *at): row for at, row in self._made}
 
+    def governed(self, policy: int) -> dict[RowKey, frozenset[redirects.Claim]]:
+        """Return what is said on the rows that L7 rules govern, under a policy number."""
+        peers, rules = [use.peers for use in self._uses], tuple(self._rules)
+
+        def claim(use: int, rule: int) -> redirects.Claim:
+            return redirects.Claim(
+                None if use == EVERYONE else peers[use], None if rule == NO_RULE else rules[rule]
+            )
+
+        return {
+            RowKey(policy, self.direction, *at[:3]): frozenset(
+                claim(*said) for said in at.content.governed
+            )
+            for at in self._layout.led
+        }
+
     def covering(self, protocol: int, port: int) -> Iterator[Entry]:
         """Yield the entries on one port of a protocol, whoever their peers are."""
         return (self.entries[number] for number in self._layout.covering(protocol, port))
@@ -75,7 +93,10 @@ class Side:
 
     def _claim(self, entry: Entry, use: Use | None) -> Claim:
         number = EVERYONE if use is None else self._uses.setdefault(use, len(self._uses))
-        return Claim(entry.protocol, entry.first, entry.last, entry.role, number)
+        rule = NO_RULE
+        if entry.role is Role.L7:
+            rule = self._rules.setdefault(entry.rule, len(self._rules))
+        return Claim(entry.protocol, entry.first, entry.last, entry.role, number, rule)
 
 
 # A row that cannot be written whole may let nothing through: what is missing could be a deny.

@@ -11,8 +11,9 @@
 #define CALL_DELIVER   6
 #define CALL_DROP      7
 #define CALL_RENEW     8
+#define CALL_PROXY     9
 
-BPF_PROG_ARRAY(calls, 9);
+BPF_PROG_ARRAY(calls, 10);
 
 /* Does not return, unless the stage is missing. Two calls must not become one with a variable
  * number, which the kernel could not turn into a direct jump: the empty statement keeps them

@@ -161,6 +161,16 @@ static __always_inline struct connection_info *find_either(struct packet *pkt)
 	return find_connection(pkt);
 }
 
+/* Where a current connection's packet is led. One that was turned to a proxy in its middle is reset
+ * there, and what its client then answers the server with must reach the server. */
+static __always_inline __be16 proxy_of(const struct packet *pkt, const struct connection_info *info)
+{
+	if (!(info->flags & CONNECTION_PROXY) ||
+		(info->flags & CONNECTION_TURNED && pkt->tcp_flags & TCP_RST))
+		return 0;
+	return info->proxy_port;
+}
+
 static __always_inline int track(
 	struct __sk_buff *skb, struct packet *pkt, const struct endpoint_info *own, u32 peer)
 {
@@ -178,6 +188,7 @@ static __always_inline int track(
 		pkt->reverse = info->service_id != 0;
 		if (!is_current(info, own, peer))
 			return TRACK_JUDGE;
+		pkt->proxy_port = proxy_of(pkt, info);
 	} else {
 		/* A SYN answers nothing but another SYN. */
 		if (opens(pkt) && info->flags & (CONNECTION_SEEN_NON_SYN | CONNECTION_DENIED)) {

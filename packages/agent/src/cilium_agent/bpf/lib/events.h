@@ -55,7 +55,7 @@ static __always_inline void report(
 	event->row_prefixlen = pkt->row_prefixlen;
 	event->service_id = pkt->service_id;
 	event->line = pkt->line;
-	event->pad = 0;
+	event->proxy_port = pkt->proxy_port;
 	event->tx_packets = pkt->tx_packets;
 	event->rx_packets = pkt->rx_packets;
 	event->pad2 = 0;

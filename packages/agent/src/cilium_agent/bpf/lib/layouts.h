@@ -191,6 +191,8 @@ struct list_info {
 #define CONNECTION_SEEN_NON_SYN 1
 #define CONNECTION_PROXY        8
 #define CONNECTION_DENIED       16
+#define CONNECTION_TURNED       32
+#define CONNECTION_INGRESS_LEG  64
 
 struct connection_key {
 	struct addr local;
@@ -199,7 +201,7 @@ struct connection_key {
 	__be16 peer_port;
 	u8 proto;
 	u8 direction;
-	u16 pad;
+	u16 leg;
 };
 
 struct connection_info {
@@ -238,11 +240,44 @@ struct fragment_info {
 	u8 pad;
 };
 
+struct redirect_key {
+	u32 policy;
+	u32 identity;
+	u8 direction;
+	u8 protocol;
+	__be16 row_port;
+	u8 prefixlen;
+	u8 pad;
+	__be16 pad2;
+};
+
+struct redirect_info {
+	u32 policy;
+	u32 identity;
+	u8 direction;
+	u8 protocol;
+	__be16 row_port;
+	u8 prefixlen;
+	u8 pad;
+	__be16 port;
+};
+
+struct listener_key {
+	__be16 port;
+	u8 protocol;
+	u8 family;
+};
+
+struct listener_info {
+	u64 cookie;
+};
+
 #define EVENT_DROP           1
 #define EVENT_TRACE          4
 #define EVENT_POLICY_VERDICT 5
 
 #define OBSERVE_TO_ENDPOINT 0
+#define OBSERVE_TO_PROXY    1
 #define OBSERVE_TO_HOST     2
 #define OBSERVE_TO_STACK    3
 #define OBSERVE_TO_OVERLAY  4
@@ -284,7 +319,7 @@ struct event {
 	u32 row_prefixlen;
 	u32 service_id;
 	u16 line;
-	u16 pad;
+	__be16 proxy_port;
 	u64 tx_packets;
 	u64 rx_packets;
 	u64 pad2;

@@ -31,6 +31,10 @@ BPF_TABLE_PINNED("lru_hash", struct connection_key, struct connection_info, conn
 		 MAPS "cilium_ct_v1", 0);
 BPF_TABLE_PINNED("lru_hash", struct fragment_key, struct fragment_info, fragments, 8192,
 		 MAPS "cilium_frags_v1", 0);
+BPF_TABLE_PINNED("hash", struct redirect_key, struct redirect_info, redirects, 262144,
+		 MAPS "cilium_redirects_v1", 1);
+BPF_TABLE_PINNED("sockhash", struct listener_key, struct listener_info, listeners, 32768,
+		 MAPS "cilium_proxy_listeners_v1", 0);
 BPF_TABLE_PINNED("percpu_array", u32, struct event_lost_info, events_lost, 16,
 		 MAPS "cilium_event_lost_v1", 0);
 BPF_TABLE_PINNED("array", u32, struct config_info, config, 16,

@@ -56,7 +56,8 @@ struct packet {
 	u8 hairpin;
 	u8 reason; /* of the drop */
 	u16 line;
-	u8 pad[4];
+	u8 leg; /* which proxy of this node sends it: LEG_* */
+	u8 pad[3];
 	/* And from here on for each endpoint that judges it. */
 	u64 tx_packets; /* of the connection, for its events */
 	u64 rx_packets;
@@ -64,13 +65,15 @@ struct packet {
 	u32 word;
 	u8 match;
 	u8 row_prefixlen;
-	u8 state;      /* of the connection: STATE_* */
-	u8 supersedes; /* there is an entry of the other direction that this connection ends */
-	u8 reverse;    /* the source becomes a service's address before delivery */
-	u8 report;     /* a trace event is due */
-	u8 closes;     /* the connection */
-	u8 stranger;   /* answers with another identity than the one that was asked */
-	u8 pad2[4];
+	u8 state;          /* of the connection: STATE_* */
+	u8 supersedes;     /* there is an entry of the other direction that this connection ends */
+	u8 reverse;        /* the source becomes a service's address before delivery */
+	u8 report;         /* a trace event is due */
+	u8 closes;         /* the connection */
+	u8 stranger;       /* answers with another identity than the one that was asked */
+	u8 cut;            /* the connection is led elsewhere than before: its proxy lets it go */
+	u8 judged;         /* just now */
+	__be16 proxy_port; /* of the rule set that it is led to */
 } __attribute__((aligned(8)));
 
 /* A map key's last half: ports, protocol and what follows, stored at once for the same reason as

@@ -160,8 +160,8 @@ static __always_inline struct row_info *find_row(
 	return &known->row;
 }
 
-/* Returns a drop reason for a first packet to a port (of ICMP: a message of a type), 0 to allow.
- * What matched is left in the packet's facts. */
+/* Returns a drop reason for a first packet to a port (of ICMP: a message of a type), 0 to allow or
+ * to lead it to a proxy. What matched, and where to, is left in the packet's facts. */
 static __always_inline u8 policy_verdict(
 	struct packet *pkt, u32 policy, u8 direction, __be16 port, u32 peer)
 {
@@ -197,8 +197,7 @@ static __always_inline u8 policy_verdict(
 	}
 	if (sum.l7 || row->flags & ROW_ANY_L7) {
 		matched(pkt, sum.l7_word, sum.l7);
-		/* Nobody listens yet, and what is not inspected is not let through. */
-		return DROP_NO_LISTENER;
+		return lead_to_proxy(pkt, policy, direction, port, row->prefixlen, peer);
 	}
 	known_only = row->flags & ROW_KNOWN_ONLY;
 	if (sum.allow || row->flags & ROW_ANY_ALLOW) {

@@ -10,7 +10,7 @@ static __always_inline int to_first_policy(struct __sk_buff *skb, struct packet 
 	} else {
 		if (!locate(pkt))
 			return TC_ACT_SHOT;
-		if (to_pod(pkt))
+		if (to_pod(pkt) && pkt->leg != LEG_INGRESS)
 			go(skb, CALL_INGRESS);
 		else
 			go(skb, CALL_DELIVER);

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Serves `Proxies` on a unix socket: rule sets out, what became of them in.
+
+A proxy that stops reading holds back its own stream only: what it has not read yet of one port is
+replaced by what is newer. Event loop only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import structlog
+
+from cilium_agent.proxies.encode import KINDS, removal, rule_set
+from cilium_agent.proxies.rulesets import Held, RuleSets
+from cilium_core.proto import proxy_pb2 as pb
+
+log = structlog.get_logger(__name__)
+
+SERVICE = "cilium.python.proxy.v1.Proxies"
+PIECE = 100  # rule sets in one message
+STOP_SECONDS = 0.5
+
+
+class Follower:
+    """One proxy's stream."""
+
+    def __init__(self, book: RuleSets, serves: set[int]) -> None:
+        """Follow the rule sets of these kinds."""
+        self._book, self._serves = book, serves
+        self._pending: dict[int, pb.RuleSet] = {}
+        self._news = asyncio.Event()
+
+    async def updates(self) -> AsyncIterator[pb.Update]:
+        """Yield the state of the world and then every change, for ever."""
+        self._book.listeners.append(self._changed)
+        try:
+            for update in self._snapshot():
+                yield update
+            while True:
+                await self._news.wait()
+                self._news.clear()
+                pending, self._pending = list(self._pending.values()), {}
+                for start in range(0, len(pending), PIECE):
+                    yield pb.Update(rule_sets=pending[start : start + PIECE])
+        finally:
+            self._book.listeners.remove(self._changed)
+
+    def _snapshot(self) -> list[pb.Update]:
+        sets = [rule_set(held) for held in self._book.all() if self._serving(held)]
+        pieces = [sets[start : start + PIECE] for start in range(0, len(sets), PIECE)] or [[]]
+        updates = [pb.Update(snapshot=True, rule_sets=piece) for piece in pieces]
+        updates[-1].complete = True
+        return updates
+
+    def _changed(self, held: Held, removed: bool) -> None:
+        if self._serving(held):
+            self._pending[held.port] = removal(held) if removed else rule_set(held)
+            self._news.set()
+
+    def _serving(self, held: Held) -> bool:
+        return held.rules.kind is not None and KINDS[held.rules.kind] in self._serves
+
+
+def handler(book: RuleSets) -> grpc.GenericRpcHandler:
+    """Return the service for a server."""
+
+    async def follow(reports: AsyncIterator[pb.Report], _context: Any) -> AsyncIterator[pb.Update]:
+        first = await anext(reports, None)
+        if first is None:
+            return
+        log.info("a proxy follows", serves=[pb.Kind.Name(kind) for kind in first.serves])
+        follower = Follower(book, set(first.serves))
+        reading = asyncio.create_task(_read(book, first, reports))
+        try:
+            async for update in follower.updates():
+                yield update
+        finally:
+            reading.cancel()
+
+    async def learn(_answer: pb.Answer, _context: Any) -> pb.Learned:
+        return pb.Learned(selected=False)  # no policy asks for names yet
+
+    methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+        "Follow": grpc.stream_stream_rpc_method_handler(
+            follow,
+            request_deserializer=pb.Report.FromString,
+            response_serializer=pb.Update.SerializeToString,
+        ),
+        "Learn": grpc.unary_unary_rpc_method_handler(
+            learn,
+            request_deserializer=pb.Answer.FromString,
+            response_serializer=pb.Learned.SerializeToString,
+        ),
+    }
+    return grpc.method_handlers_generic_handler(SERVICE, methods)
+
+
+async def _read(book: RuleSets, first: pb.Report, reports: AsyncIterator[pb.Report]) -> None:
+    _take(book, first)
+    async for report in reports:
+        _take(book, report)
+
+
+def _take(book: RuleSets, report: pb.Report) -> None:
+    for result in report.results:
+        book.acknowledge(result.port, result.revision, result.error)
+
+
+def _make_way(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+
+
+@contextlib.asynccontextmanager
+async def serve(path: Path, book: RuleSets) -> AsyncIterator[None]:
+    """Serve on a unix socket that only its owner may use; a stale socket file is replaced."""
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((handler(book),))
+    _make_way(path)
+    server.add_insecure_port(f"unix:{path}")
+    await server.start()
+    os.chmod(path, 0o600)
+    try:
+        yield
+    finally:
+        await server.stop(STOP_SECONDS)
