@@ -97,6 +97,11 @@
 {{- if and $v.hubble.relay.tls.server.enabled (not $v.hubble.tls.enabled) -}}
   {{- fail "hubble.relay.tls.server.enabled: true needs hubble.tls.enabled: true" -}}
 {{- end -}}
+{{- with $v.hubble.redact.http.headers -}}
+  {{- if and .allow .deny -}}
+    {{- fail "hubble.redact.http.headers: allow and deny are both set; keep one of them" -}}
+  {{- end -}}
+{{- end -}}
 {{- $pools := $v.ipam.operator -}}
 {{- if $v.ipv4.enabled -}}
   {{- if not $pools.clusterPoolIPv4PodCIDRList -}}{{- fail "ipam.operator.clusterPoolIPv4PodCIDRList: needs at least one CIDR while ipv4.enabled is true" -}}{{- end -}}

@@ -152,7 +152,8 @@ class Proxy:
         flags = [f"--{key.replace('_', '-')}={value}" for key, value in settings.items()]
         self.log = (state / "proxy.log").open("ab")
         self.process = subprocess.Popen(
-            ["ip", "netns", "exec", node, sys.executable, "-m", "cilium_proxy.main", "dns",
+            ["ip", "netns", "exec", node, "setpriv", "--bounding-set=-all,+net_admin,+net_raw",
+             sys.executable, "-m", "cilium_proxy.main", "dns",
              f"--config-dir={config}", f"--state-dir={state}", *flags],
             stderr=self.log,
         )  # fmt: skip

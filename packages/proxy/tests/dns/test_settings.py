@@ -30,11 +30,13 @@ def test_keys(tmp_path: Path) -> None:
         dnsproxy_concurrency_limit="100",
         dnsproxy_concurrency_processing_grace_period="250ms",
         dnsproxy_metrics_server=":9966",
+        dnsproxy_health_server="127.0.0.1:9876",
         enable_ipv6="false",
     )
     assert found.refusal == dns.rcode.NXDOMAIN
     assert (found.longest_hold, found.most, found.grace) == (60.5, 100, 0.25)
     assert (found.versions, found.metrics_address) == ((4,), ("0.0.0.0", 9966))
+    assert found.health_address == ("127.0.0.1", 9876)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import structlog
 from prometheus_client import start_http_server
 
 from cilium_core.proto import proxy_pb2 as pb
+from cilium_proxy import health
 from cilium_proxy.access.buffer import Buffer
 from cilium_proxy.access.pushing import Pusher
 from cilium_proxy.dns import settings as limits_of
@@ -60,12 +61,19 @@ class DnsProxy:
             exits.callback(sender.close)
             if self.settings.metrics_address is not None:
                 exits.callback(self._serve_metrics(self.settings.metrics_address))
+            if self.settings.health_address is not None:
+                await exits.enter_async_context(
+                    health.serve(self.settings.health_address, self._missing)
+                )
             listeners = self._listeners(sender)
             tasks.create_task(listeners.run(), name="listeners")
             tasks.create_task(self.learner.run(), name="owed to the agent")
             tasks.create_task(self.pusher.run(), name="records")
             tasks.create_task(self.follower.run(listeners), name="rules")
             log.info("the DNS proxy runs", agent=str(self.settings.agent_socket))
+
+    def _missing(self) -> str:
+        return "" if self.follower.held.known else "the agent has not told any rules yet"
 
     def _listeners(self, sender: AnswerSender) -> Listeners:
         forwarder = DatagramForwarder(limits_of.FORWARD_SECONDS, self.counts)

@@ -29,8 +29,8 @@ Judges the DNS questions that the kernel leads here, asks in the pod's name and 
 addresses of answers before the pod has them. Settings come from one file per key in DIR (default
 /etc/cilium/config), from CILIUM_KEY variables and from flags; the later wins. Keys:
 tofqdns-dns-reject-response-code, tofqdns-proxy-response-max-delay, dnsproxy-concurrency-limit,
-dnsproxy-concurrency-processing-grace-period, dnsproxy-metrics-server, enable-ipv4, enable-ipv6,
-state-dir, debug.
+dnsproxy-concurrency-processing-grace-period, dnsproxy-metrics-server, dnsproxy-health-server,
+enable-ipv4, enable-ipv6, state-dir, debug.
 """
 
 

@@ -36,6 +36,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     most: int = MOST
     grace: float = 0.0
     metrics_address: tuple[str, int] | None = None
+    health_address: tuple[str, int] | None = None
     debug: bool = False
 
     @property
@@ -67,6 +68,7 @@ def load(directory: Path, environment: Mapping[str, str], flags: Mapping[str, st
         most=min(limit, MOST) or MOST,
         grace=_seconds(source, "dnsproxy-concurrency-processing-grace-period", "0s"),
         metrics_address=source.optional_address("dnsproxy-metrics-server", ""),
+        health_address=source.optional_address("dnsproxy-health-server", ""),
         debug=source.boolean("debug", False),
     )
 
