@@ -31,6 +31,7 @@ from cilium_hubble.config import Settings as HubbleSettings
 from cilium_operator.metrics import Metrics
 from cilium_proxy.config import Settings as ProxySettings
 from cilium_proxy.dns.counts import Counts
+from cilium_proxy.dns.settings import Settings as DnsSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDES = sorted(
@@ -160,6 +161,7 @@ def test_files_on_a_node_have_these_names(guide: Path) -> None:
         *(path.name for path in _sockets()),
         *(path.name for path in (PROXY.agent_socket, PROXY.hubble_socket, PROXY.memory)),
         *PROXY.envoy_sockets.parts[-2:],
+        *DnsSettings().memory.parts[-2:],
         cni_server.SOCKET_NAME,
         cni_server.QUEUE_NAME,
         cni_files.CONF_NAME,
