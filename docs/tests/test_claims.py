@@ -22,6 +22,7 @@ from cilium_agent.cni import server as cni_server
 from cilium_agent.dbg import client as dbg_client
 from cilium_agent.dbg import main as dbg
 from cilium_agent.host import cni_files, devices, sysctl
+from cilium_agent.ipam import remembered
 from cilium_agent.metrics.collector import Renderer
 from cilium_agent.state import AgentState
 from cilium_cli.arguments import build as cilium_parser
@@ -162,6 +163,7 @@ def test_files_on_a_node_have_these_names(guide: Path) -> None:
         *(path.name for path in (PROXY.agent_socket, PROXY.hubble_socket, PROXY.memory)),
         *PROXY.envoy_sockets.parts[-2:],
         *DnsSettings().memory.parts[-2:],
+        *remembered.FILE.parts,
         cni_server.SOCKET_NAME,
         cni_server.QUEUE_NAME,
         cni_files.CONF_NAME,
