@@ -288,5 +288,6 @@ def test_notes_name_what_is_missing(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     notes = yaml.safe_load(done.stdout)["data"]["notes"]
     assert "l7-rules, hubble-ui, ingress-controller" in notes
+    assert "\nProxies: DaemonSet cilium-envoy, " in notes
     assert "cilium status --wait --namespace kube-system" in notes
     assert "IPv6: false (from the nodes' addresses)" in notes
