@@ -10,6 +10,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -28,6 +29,7 @@ from cilium_agent.datapath.programs import cleanup, ensure_programs
 from cilium_agent.datapath.store import MapStore
 from cilium_agent.model import DatapathSettings, Endpoint
 from cilium_core.addresses import pack_address, pack_network
+from cilium_core.identity import LOCAL_SCOPE
 from cilium_core.layouts.datapath import (
     BackendInfo,
     BackendKey,
@@ -403,8 +405,20 @@ def test_the_vni_is_the_senders_identity(cluster: Cluster, family: int) -> None:
     def from_host() -> None:
         node.namespace.run("ping", "-c", "1", "-W", "2", target)
 
+    def from_outside() -> None:
+        with suppress(AssertionError):  # the other node may not let it in
+            node.namespace.run("ping", "-c", "1", "-W", "1", target)
+
     assert sniff(node.namespace, "under", vni_to(target), from_pod) == 1011
     assert sniff(node.namespace, "under", vni_to(target), from_host) == 6
+    # A prefix's number means nothing on another node: there it is the family's world.
+    keys = [IpcacheKey(*pack_network(own[family])) for own in (node.underlay, node.router)]
+    before = {key: row for key in keys if (row := node.store.ipcache.current.get(key))}
+    node.store.ipcache.upsert(dict.fromkeys(keys, IpcacheInfo(LOCAL_SCOPE + 5)))
+    world = sniff(node.namespace, "under", vni_to(target), from_outside)
+    node.store.ipcache.delete(keys)
+    node.store.ipcache.upsert(before)
+    assert world == {4: 9, 6: 10}[family]
 
 
 def test_a_tunnel_over_ipv6(cluster: Cluster) -> None:

@@ -15,6 +15,6 @@ int from_host(struct __sk_buff *skb)
 	reason = parse(skb, pkt);
 	if (reason)
 		return drop_unparsed(skb, reason, DIRECTION_EGRESS);
-	pkt->source_identity = host_identity(skb->mark, &pkt->tuple.saddr);
+	pkt->source_identity = host_identity(skb, pkt);
 	return first_stage(skb, pkt);
 }
