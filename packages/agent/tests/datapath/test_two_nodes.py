@@ -655,6 +655,7 @@ def test_a_deleted_endpoint_is_gone_and_leaves_nothing(cluster: Cluster, new_nam
     )  # fmt: skip
     with node.namespace.entered():
         asyncio.run(node.endpoints.delete(pod.endpoint))
+        asyncio.run(node.endpoints.detach(pod.endpoint))
     assert dict(node.store.endpoints.kernel.items()) == rows
     assert IpcacheKey(*pack_network(pod.v4)) not in node.store.ipcache.current
     gone = pack_address(pod.v4)

@@ -24,8 +24,8 @@ static __always_inline u8 judge_opening(
 	return reason;
 }
 
-/* The peer's identity of then, and if that may not, the one of now, as which the endpoint's own next
- * packet would be judged: a prefix or a pod's labels may have got another number with the policy. */
+/* The peer's identity of then, and if that may not, the one of now, as which the endpoint's own
+ * next packet would be judged: a prefix may have got another number with the policy. */
 static __always_inline bool may_go_on(struct packet *pkt, struct connection_info *info,
 	const struct endpoint_info *own, u32 peer, u8 direction)
 {

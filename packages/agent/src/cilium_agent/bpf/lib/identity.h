@@ -17,8 +17,9 @@ static __always_inline u32 world_of(const struct packet *pkt)
 	return pkt->family == FAMILY_V4 ? IDENTITY_WORLD_IPV4 : IDENTITY_WORLD_IPV6;
 }
 
-/* The mark decides, else the ipcache of the source address; unknown is world. What came in by a device
- * is not the node's own, whatever its source: it is masqueraded or forged (IPv6 lets that pass). */
+/* The mark decides, else the ipcache of the source address; unknown is world. What came in by a
+ * device is not the node's own, whatever its source: it is masqueraded or forged (IPv6 lets that
+ * pass). */
 static __always_inline u32 host_identity(const struct __sk_buff *skb, const struct packet *pkt)
 {
 	struct ipcache_info *info;
