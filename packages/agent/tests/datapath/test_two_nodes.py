@@ -632,6 +632,31 @@ def test_the_identity_on_the_wire_decides_on_the_other_node(cluster: Cluster, fa
 
 @pytest.mark.parametrize("cluster", ["no policy"], indirect=True)
 @pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("vni", [2, 9, 10])
+def test_who_comes_from_outside_by_another_node_is_who_he_is_here(
+    cluster: Cluster, family: int, vni: int
+) -> None:
+    """The other node's number for a prefix that rules except is not said; the world may come in."""
+    node, pod = cluster.nodes[1], cluster.pods["b1"]
+    excepted = IpcacheKey(*pack_network("10.0.0.99" if family == 4 else "fd00::0:99"))
+    number, key = LOCAL_SCOPE + 5, (181, 1)
+    node.store.ipcache.upsert({excepted: IpcacheInfo(number)})
+    node.policy.apply([Step(bits={(vni, 4): 1, (number, 4): 1, (number, 5): 1})])
+    with Ward(node, pod) as ward:
+        ward.put(egress=ALLOW, ingress=Row(cells=(Cell(4, 1, 0, 0), Cell(5, 0, 1, 0))))
+        before = node.drops().get(key, 0)
+        send_vxlan(cluster, vni, inner_frame(family, pod.address(family)))
+        deadline = time.monotonic() + 2
+        while node.drops().get(key, 0) == before and time.monotonic() < deadline:
+            time.sleep(0.01)
+        denied = node.drops().get(key, 0) - before
+    node.store.ipcache.delete([excepted])
+    node.policy.apply([Step(bits=dict.fromkeys([(vni, 4), (number, 4), (number, 5)]))])
+    assert denied == 1
+
+
+@pytest.mark.parametrize("cluster", ["no policy"], indirect=True)
+@pytest.mark.parametrize("family", [4, 6])
 def test_probes_of_the_own_host_pass_and_another_nodes_do_not(
     cluster: Cluster, family: int
 ) -> None:

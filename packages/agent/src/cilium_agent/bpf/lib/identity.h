@@ -34,6 +34,18 @@ static __always_inline u32 host_identity(const struct __sk_buff *skb, const stru
 	return info->identity;
 }
 
+/* What another node says of who sends. Of the world outside it says no more than that, and who
+ * there has an identity of its own (as what a rule excepts) has one on each node. */
+static __always_inline u32 identity_off_wire(const struct packet *pkt, u32 said)
+{
+	struct ipcache_info *info;
+
+	if (said != IDENTITY_WORLD && said != IDENTITY_WORLD_IPV4 && said != IDENTITY_WORLD_IPV6)
+		return said;
+	info = find_ipcache(&pkt->tuple.saddr);
+	return info && info->identity >= IDENTITY_LOCAL_SCOPE ? info->identity : said;
+}
+
 /* This node is another's remote node, and numbers of local scope mean nothing there. */
 static __always_inline u32 identity_on_wire(const struct packet *pkt)
 {
