@@ -59,6 +59,12 @@ def of_node(node: CiliumNode) -> Statements:
     return rows
 
 
+def told_by(node: CiliumNode) -> frozenset[Network]:
+    """Return all addresses that a node tells of, whatever their type."""
+    kinds = {entry.type for entry in node.spec.addresses}
+    return frozenset(host_prefix(a) for kind in kinds for a in addresses_of(node, kind))
+
+
 def of_endpoint(
     item: CiliumEndpoint, own_node: frozenset[Address], problems: Problems | None = None
 ) -> Statements:
@@ -86,7 +92,10 @@ def of_endpoint(
 
 
 def of_apiserver(item: SliceObject, problems: Problems | None = None) -> Statements:
-    """Return the rows of the API servers that one slice of default/kubernetes lists."""
+    """Return the rows of the API servers that one slice of default/kubernetes lists.
+
+    Only those on nodes count: one outside is a prefix of its own, which policy numbers.
+    """
     said = Metadata(Source.KUBE_APISERVER, int(Reserved.KUBE_APISERVER))
     texts = [
         (f"endpoints[{index}].addresses", text)
