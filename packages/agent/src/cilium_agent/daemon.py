@@ -305,6 +305,8 @@ class Agent:
             self.state.waiting_for = f"the list of {informer.scope} objects"
             await informer.synced.wait()
         await reconciler.flush()
+        assert self.state.repository is not None
+        self.state.repository.listed()
         try:
             keeper.start(self._allocator.labels_of)
         except CiliumError as error:  # a map is full: what the kernel holds stays in force

@@ -49,7 +49,7 @@ def make_policing(
     maps, prefixes = PolicyMaps(store), IpcachePrefixes(ipcache)
     keeper = PolicyKeeper(maps, prefixes, CidrIdentities(labels))
     keeper.adopt(prefixes.known())
-    last_valid = LastValid(settings.run_dir / "state" / "policies.json")
+    last_valid = LastValid(settings.run_dir / "state" / "policies")
     repository = Repository(settings.cluster_name, families, last_valid)
     PolicyFeed(
         watches, keeper, labels, repository, settings.node_name, settings.policy_enforcement
