@@ -11,7 +11,7 @@ from ipaddress import ip_network
 
 from cilium_agent.ipcache.fold import Metadata, Source
 from cilium_agent.k8s.objects import SliceObject
-from cilium_agent.nodes.fields import INTERNAL_IP, ROUTER_IP, Problems, addresses_of
+from cilium_agent.nodes.fields import EXTERNAL_IP, INTERNAL_IP, ROUTER_IP, Problems, addresses_of
 from cilium_agent.nodes.remote import tunnel_address
 from cilium_core.addresses import Address, Network, parse_address
 from cilium_core.crds.models import CiliumEndpoint, CiliumNode
@@ -48,11 +48,12 @@ def of_host(addresses: Iterable[Address]) -> Statements:
 
 
 def of_node(node: CiliumNode) -> Statements:
-    """Return a remote node's rows: underlay addresses direct, its router's through the tunnel."""
+    """Return a remote node's rows: its own addresses direct, its router's through the tunnel."""
     identity = int(Reserved.REMOTE_NODE)
     tunnel = tunnel_address(node)
     direct = Metadata(Source.NODE, identity)
-    rows = {host_prefix(address): direct for address in addresses_of(node, INTERNAL_IP)}
+    own = (*addresses_of(node, INTERNAL_IP), *addresses_of(node, EXTERNAL_IP))
+    rows = {host_prefix(address): direct for address in own}
     if tunnel is not None:
         through = Metadata(Source.NODE, identity, tunnel)
         rows |= {host_prefix(address): through for address in addresses_of(node, ROUTER_IP)}
