@@ -118,8 +118,11 @@ class FakeDatapath:
 
     async def delete(self, endpoint: Endpoint) -> None:
         self._maybe_fail("delete")
-        self.attached.discard(endpoint.host_ifindex)
         self.endpoints.pop(endpoint.endpoint_id, None)
+
+    async def detach(self, endpoint: Endpoint) -> None:
+        self._maybe_fail("detach")
+        self.attached.discard(endpoint.host_ifindex)
 
     async def adopt(self, endpoints: Iterable[Endpoint]) -> None:
         self.endpoints = {endpoint.endpoint_id: endpoint for endpoint in endpoints}

@@ -230,7 +230,7 @@ async def test_malformed_objects_are_left_out_and_all_else_goes_on() -> None:
         servers = SliceObject(
             Meta(name="kubernetes", namespace="default", labels={SERVICE_NAME: "kubernetes"}),
             "IPv4",
-            [SliceEndpoint(addresses=["172.30.0.300"]), SliceEndpoint(addresses=["172.30.0.10"])],
+            [SliceEndpoint(addresses=["172.30.0.300"]), SliceEndpoint(addresses=["172.30.0.13"])],
         )
         with capture_logs() as logs:
             watches.ciliumnodes._set(node("node2", "172.30.0.12", "10.0.1.1/24"))
@@ -257,12 +257,37 @@ async def test_malformed_objects_are_left_out_and_all_else_goes_on() -> None:
         ], "once for each version"
         assert rig.identity("10.0.3.5/32") == 400
         assert rig.identity("172.30.0.12/32") == 6, "what is right of a node counts"
-        assert rig.identity("172.30.0.10/32") == 7
+        assert rig.identity("172.30.0.13/32") == 7
         assert rig.routes[-1] == ["node3"]
         assert not rig.failing()
         watches.ciliumnodes._set(node("node2", "172.30.0.12", "10.0.1.0/24"))
         await rig.reconciler.flush()
         assert rig.routes[-1] == ["node2", "node3"]
+
+
+@pytest.mark.parametrize("node_first", [True, False])
+async def test_only_api_servers_on_nodes_have_their_number(node_first: bool) -> None:
+    """The others are prefixes of their own: one number for all would mix up their addresses."""
+    servers = SliceObject(
+        Meta(name="kubernetes", namespace="default", labels={SERVICE_NAME: "kubernetes"}),
+        "IPv4",
+        [SliceEndpoint(addresses=["172.30.0.12", "192.0.2.1"])],
+    )
+    async with serving(FakeApi()) as client:
+        rig = Rig(Watches.of(client, "node1"))
+        await rig.reconciler.allow_deletions()
+        changes = [
+            lambda: rig.watches.slices._set(servers),
+            lambda: rig.watches.ciliumnodes._set(node("node2", "172.30.0.12")),
+        ]
+        for change in reversed(changes) if node_first else changes:
+            change()
+        await rig.reconciler.flush()
+        assert rig.identity("172.30.0.12/32") == 7
+        assert rig.identity("192.0.2.1/32") is None
+        rig.watches.ciliumnodes._drop(("", "node2"))
+        await rig.reconciler.flush()
+        assert rig.identity("172.30.0.12/32") is None
 
 
 async def test_a_full_map_fails_alone_and_is_tried_again() -> None:

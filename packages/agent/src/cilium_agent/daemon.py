@@ -315,6 +315,8 @@ class Agent:
         assert self.state.endpoints is not None
         await self._allocator.reclaim({e.identity: e.labels for e in self.state.endpoints.all()})
         await reconciler.flush()
+        assert self.state.repository is not None
+        self.state.repository.listed()
         try:
             keeper.start(self._allocator.labels_of)
         except CiliumError as error:  # a map is full: what the kernel holds stays in force

@@ -54,6 +54,9 @@ class EndpointDatapath(Protocol):
     async def delete(self, endpoint: Endpoint) -> None:
         """Remove its addresses from both and purge what connections left behind."""
 
+    async def detach(self, endpoint: Endpoint) -> None:
+        """Take the programs off the host-side device, when nothing can pass there any more."""
+
     async def adopt(self, endpoints: Iterable[Endpoint]) -> None:
         """Make the endpoint map hold these endpoints and no others (after a restart)."""
 

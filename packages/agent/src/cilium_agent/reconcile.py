@@ -30,7 +30,7 @@ from cilium_agent.nodes.remote import remote_node, tunnel_rows
 from cilium_agent.services import desired
 from cilium_agent.services.balancer import Balancer
 from cilium_agent.steps import Controller, Step
-from cilium_core.addresses import Address
+from cilium_core.addresses import Address, Network
 from cilium_core.crds.models import CiliumEndpoint, CiliumNode
 from cilium_core.errors import FieldError
 from cilium_core.layouts.datapath import IpcacheKey, TunnelInfo
@@ -87,6 +87,8 @@ class Reconciler:
         self._own: frozenset[Address] = frozenset()
         self._sync_routes: SyncRoutes | None = None
         self._nodes: dict[str, RemoteNode] = {}
+        self._told: dict[str, frozenset[Network]] = {}  # addresses, by node
+        self._apiservers: dict[str, sources.Statements] = {}  # by slice
         self._over: StartOver | None = None
         self._may_delete = False
         self._unpruned: set[str] = set()
@@ -171,6 +173,7 @@ class Reconciler:
         if item is None:
             return
         name = item.metadata.name
+        self._tell_addresses(name, sources.told_by(new) if new is not None else frozenset())
         if name == self._name:
             if new is not None:
                 self._check_cidrs(new)
@@ -193,8 +196,22 @@ class Reconciler:
             problems: list[FieldError] = []
             statements = sources.of_apiserver(new, problems) if new is not None else {}
             _complain("EndpointSlice", item, problems)
-            self._ipcache.fold.put(f"apiserver/{item.metadata.name}", statements)
+            self._apiservers[item.metadata.name] = statements
+            self._tell_apiservers()
         self._want("ipcache", "services")
+
+    def _tell_addresses(self, name: str, told: frozenset[Network]) -> None:
+        changed = told ^ self._told.get(name, frozenset())
+        self._told[name] = told
+        if any(not changed.isdisjoint(said) for said in self._apiservers.values()):
+            self._tell_apiservers()
+            self._want("ipcache")
+
+    def _tell_apiservers(self) -> None:
+        on_nodes = set().union(*self._told.values())
+        for name, statements in self._apiservers.items():
+            said = {prefix: row for prefix, row in statements.items() if prefix in on_nodes}
+            self._ipcache.fold.put(f"apiserver/{name}", said)
 
     def _check_cidrs(self, node: CiliumNode) -> None:
         """Start over when the operator gave this node others; one that is missing it gives back."""

@@ -54,7 +54,7 @@ def make_policing(
     keeper = PolicyKeeper(maps, prefixes, CidrIdentities(labels), rule_sets)
     rule_sets.on_force = keeper.rejudge
     keeper.adopt(prefixes.known())
-    last_valid = LastValid(settings.run_dir / "state" / "policies.json")
+    last_valid = LastValid(settings.run_dir / "state" / "policies")
     repository = Repository(settings.cluster_name, families, last_valid)
     PolicyFeed(
         watches, keeper, labels, repository, settings.node_name, settings.policy_enforcement

@@ -169,11 +169,17 @@ class Kernel:
     policy: KernelPolicy
     ring: Ring
 
-    def run(self, program: str, frame: bytes, *, ifindex: int = 0, mark: int = 0) -> Outcome:
-        """Run one frame through a program and its tail calls."""
+    def run(
+        self, program: str, frame: bytes, *, ifindex: int = 0, mark: int = 0, came_by: int = 0
+    ) -> Outcome:
+        """Run one frame through a program and its tail calls.
+
+        `came_by` is the device by which it reached this node, 0 for one that the node made.
+        """
         context = bytearray(192)
         context[8:12] = mark.to_bytes(4, "little")
         context[40:44] = (ifindex or self.pod_ifindex).to_bytes(4, "little")
+        context[36:40] = came_by.to_bytes(4, "little")
         before = self.counts()
         fd = self.programs.open(program)
         try:

@@ -30,7 +30,7 @@ from cilium_core.policy.tables import Cell, Row, RowKey
 pytestmark = pytest.mark.root
 
 POD, PEER = 7, 8
-PEER_IDENTITY = 1002
+POD_IDENTITY, PEER_IDENTITY = 1001, 1002
 EGRESS, INGRESS = Direction.EGRESS, Direction.INGRESS
 FORWARDED = {(0, OUT)}
 OUT_DENIED, IN_DENIED = {(133, OUT)}, {(133, IN)}
@@ -155,6 +155,33 @@ def test_the_peer_is_the_one_of_the_opening(talk: Talk) -> None:
     assert talk.peer(udp(*FROM_80)).reasons == IN_DENIED
 
 
+@pytest.mark.parametrize("silent", ["pod", "peer"])
+def test_answers_go_on_when_the_peer_has_another_number_that_may(talk: Talk, silent: str) -> None:
+    """As when a rule's prefix is narrowed: the old identity goes, both policies allow the peer.
+
+    Who waits for an answer sends nothing that would be judged as the new one.
+    """
+    direction, local, number = (EGRESS, POD, PEER) if silent == "pod" else (INGRESS, PEER, POD)
+    before = PEER_IDENTITY if silent == "pod" else POD_IDENTITY
+    talk.kernel.rows({**deny_all(1), RowKey(1, direction): Row(cells=(Cell(0, 1, 0, 0),))})
+    talk.kernel.bits({(before, 0): 1})
+    talk.kernel.enforce(local, 1)
+    talk.pod(tcp(*TO_80, "S"))
+    talk.peer(tcp(*FROM_80, "SA"))
+    assert talk.pod(tcp(*TO_80, "A")).reasons == FORWARDED
+    talk.kernel.bits({(1500, 0): 1})
+    talk.kernel.reidentify(number, 1500)
+    talk.kernel.enforce(local, 1, 2)
+    talk.kernel.bits({(before, 0): None})
+    for _ in range(2):
+        assert talk.peer(tcp(*FROM_80, "A", b"more")).reasons == FORWARDED
+    entry = talk.entry(silent, int(direction))
+    assert (entry.revision, entry.peer_identity) == (2, 1500)
+    talk.kernel.bits({(1500, 0): None})
+    talk.kernel.enforce(local, 1, 3)
+    assert talk.peer(tcp(*FROM_80, "A", b"more")).reasons != FORWARDED
+
+
 def test_somebody_else_at_the_address_keeps_nothing_alive(talk: Talk) -> None:
     only_to(talk, 17, 80)
     talk.pod(udp(*TO_80))
@@ -162,6 +189,9 @@ def test_somebody_else_at_the_address_keeps_nothing_alive(talk: Talk) -> None:
     talk.kernel.reidentify(PEER, 1500)
     assert talk.peer(udp(*FROM_80)).reasons == FORWARDED
     assert left(talk) <= 21
+    talk.kernel.enforce(POD, 1, 2)
+    assert talk.peer(udp(*FROM_80)).reasons == FORWARDED
+    assert left(talk) <= 21, "nor when it is judged anew"
     assert talk.pod(udp(*TO_80)).reasons == FORWARDED, "asked itself, it may"
     assert abs(left(talk) - 60) <= 1
 

@@ -122,9 +122,12 @@ async def test_an_address_lends_nothing_to_its_next_owner(
     await endpoints.upsert(endpoint(kernel, worlds[4], worlds[6], number=9))
     assert endpoints.enforced() == {8: (0, 0), 9: (0, 0)}
     await endpoints.delete(pod)
+    await endpoints.detach(pod)
     assert 9 in endpoints.enforced(), "the first one's end is not the second one's"
     assert len(kernel.connections()) == 2
     await endpoints.delete(replace(pod, endpoint_id=9))
+    assert endpoints.attachments.detached == []  # type: ignore[attr-defined]
+    await endpoints.detach(replace(pod, endpoint_id=9))
     assert endpoints.enforced() == {8: (0, 0)}
     assert kernel.connections() == {}
     assert endpoints.attachments.detached == [kernel.pod_ifindex]  # type: ignore[attr-defined]

@@ -119,7 +119,8 @@ def test_source_must_come_by_its_own_device(kernel, worlds, family: int) -> None
 
 @pytest.mark.parametrize("family", [4, 6])
 def test_a_pod_does_not_speak_to_a_nodes_tunnel(kernel, worlds, family: int) -> None:
-    """It could say that it is anybody. To others than nodes the port means nothing."""
+    """It could say that it is anybody. Only for pods the port means nothing: a node may have
+    addresses that nobody has told of, which look like the world's."""
     world = worlds[family]
     node = IpcacheKey(*pack_network(str(ip_address(world["tunnel"]))))
     kernel.store.ipcache.upsert({node: IpcacheInfo(6)})
@@ -131,11 +132,12 @@ def test_a_pod_does_not_speak_to_a_nodes_tunnel(kernel, worlds, family: int) -> 
             "from_container", bytes(frame / UDP(sport=4000, dport=port) / Raw(b"x" * 8))
         )
 
-    for target in ("node", "tunnel"):
+    for target in ("node", "tunnel", "world"):
         outcome = sent(target, 8472)
         assert (outcome.verdict, outcome.reasons) == (SHOT, {(170, OUT)}), target
         assert sent(target, 8473).verdict == OK, target
-    assert sent("world", 8472).verdict == OK
+    for target in ("peer", "remote", "remote_listed"):
+        assert sent(target, 8472).verdict == REDIRECT, target
 
 
 def test_other_protocols_and_fragments_arrive(kernel, worlds) -> None:

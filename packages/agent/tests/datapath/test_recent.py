@@ -65,6 +65,22 @@ def test_every_write_of_a_kept_table_is_told(talk: Talk) -> None:
         assert generation(kernel) > before
 
 
+def test_what_writes_nothing_is_not_told(talk: Talk) -> None:
+    """CPUs would read everything anew for it."""
+    kernel, store = talk.kernel, talk.kernel.store
+    key, row = endpoint(talk, "pod")
+    before = generation(kernel)
+    for table in (store.endpoints, store.ipcache, store.tunnels):
+        table.delete([])
+        table.upsert({})
+        table.replace(dict(table.current))
+    store.endpoints.upsert({key: row})
+    store.ipcache.delete([IpcacheKey(*pack_network("192.0.2.0/24"))])
+    store.policy_rows.delete_many([])
+    store.policy_rows.update_many({})
+    assert generation(kernel) == before
+
+
 def test_a_write_that_fails_half_way_is_told(talk: Talk) -> None:
     bad = IpcacheKey(129, bytes(16))
     before = generation(talk.kernel)

@@ -8,6 +8,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -24,6 +25,7 @@ from cilium_agent.datapath.endpoints import Enforcement
 from cilium_agent.datapath.policy import KernelPolicy
 from cilium_agent.datapath.programs import cleanup
 from cilium_core.addresses import pack_address, pack_network
+from cilium_core.identity import LOCAL_SCOPE
 from cilium_core.layouts.datapath import (
     BackendInfo,
     BackendKey,
@@ -210,8 +212,20 @@ def test_the_vni_is_the_senders_identity(cluster: Cluster, family: int) -> None:
     def from_host() -> None:
         node.namespace.run("ping", "-c", "1", "-W", "2", target)
 
+    def from_outside() -> None:
+        with suppress(AssertionError):  # the other node may not let it in
+            node.namespace.run("ping", "-c", "1", "-W", "1", target)
+
     assert sniff(node.namespace, "under", vni_to(target), from_pod) == 1011
     assert sniff(node.namespace, "under", vni_to(target), from_host) == 6
+    # A prefix's number means nothing on another node: there it is the family's world.
+    keys = [IpcacheKey(*pack_network(own[family])) for own in (node.underlay, node.router)]
+    before = {key: row for key in keys if (row := node.store.ipcache.current.get(key))}
+    node.store.ipcache.upsert(dict.fromkeys(keys, IpcacheInfo(LOCAL_SCOPE + 5)))
+    world = sniff(node.namespace, "under", vni_to(target), from_outside)
+    node.store.ipcache.delete(keys)
+    node.store.ipcache.upsert(before)
+    assert world == {4: 9, 6: 10}[family]
 
 
 def test_a_tunnel_over_ipv6(cluster: Cluster) -> None:
@@ -425,6 +439,31 @@ def test_the_identity_on_the_wire_decides_on_the_other_node(cluster: Cluster, fa
 
 @pytest.mark.parametrize("cluster", ["no policy"], indirect=True)
 @pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("vni", [2, 9, 10])
+def test_who_comes_from_outside_by_another_node_is_who_he_is_here(
+    cluster: Cluster, family: int, vni: int
+) -> None:
+    """The other node's number for a prefix that rules except is not said; the world may come in."""
+    node, pod = cluster.nodes[1], cluster.pods["b1"]
+    excepted = IpcacheKey(*pack_network("10.0.0.99" if family == 4 else "fd00::0:99"))
+    number, key = LOCAL_SCOPE + 5, (181, 1)
+    node.store.ipcache.upsert({excepted: IpcacheInfo(number)})
+    node.policy.apply([Step(bits={(vni, 4): 1, (number, 4): 1, (number, 5): 1})])
+    with Ward(node, pod) as ward:
+        ward.put(egress=ALLOW, ingress=Row(cells=(Cell(4, 1, 0, 0), Cell(5, 0, 1, 0))))
+        before = node.drops().get(key, 0)
+        send_vxlan(cluster, vni, inner_frame(family, pod.address(family)))
+        deadline = time.monotonic() + 2
+        while node.drops().get(key, 0) == before and time.monotonic() < deadline:
+            time.sleep(0.01)
+        denied = node.drops().get(key, 0) - before
+    node.store.ipcache.delete([excepted])
+    node.policy.apply([Step(bits=dict.fromkeys([(vni, 4), (number, 4), (number, 5)]))])
+    assert denied == 1
+
+
+@pytest.mark.parametrize("cluster", ["no policy"], indirect=True)
+@pytest.mark.parametrize("family", [4, 6])
 def test_probes_of_the_own_host_pass_and_another_nodes_do_not(
     cluster: Cluster, family: int
 ) -> None:
@@ -448,6 +487,7 @@ def test_a_deleted_endpoint_is_gone_and_leaves_nothing(cluster: Cluster, new_nam
     )  # fmt: skip
     with node.namespace.entered():
         asyncio.run(node.endpoints.delete(pod.endpoint))
+        asyncio.run(node.endpoints.detach(pod.endpoint))
     assert dict(node.store.endpoints.kernel.items()) == rows
     assert IpcacheKey(*pack_network(pod.v4)) not in node.store.ipcache.current
     gone = pack_address(pod.v4)

@@ -277,6 +277,8 @@ def test_the_host_reaches_its_pods_and_nobody_else_does(kernel, worlds, family: 
     probe = frame(family, world["node"], world["peer"], tcp())
     assert kernel.run("from_host", probe).verdict == REDIRECT
     assert kernel.run("from_host", probe, mark=HOST_MARK).verdict == REDIRECT
+    forged = frame(family, world["node"], world["peer"], tcp(4001))
+    assert kernel.run("from_host", forged, came_by=1).reasons == {(DENY, IN)}
     other = frame(family, world["world"], world["peer"], tcp())
     assert kernel.run("from_host", other).reasons == {(DENY, IN)}
     assert kernel.run("from_host", other, mark=HOST_MARK).verdict == REDIRECT

@@ -223,6 +223,25 @@ async def test_a_repeated_add_replaces_the_first(tmp_path: Path, pod_netns: Name
     assert len(await agent.manager.links.present()) == 1
 
 
+async def test_the_program_is_on_the_device_to_its_end(
+    tmp_path: Path, pod_netns: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without it the node's stack would forward what the pod's sockets still send, unjudged."""
+    agent = await make_agent(tmp_path / "e.db", pod("web"))
+    made = await agent.manager.create(attachment(pod_netns.path))
+    held: list[set[int]] = []
+    remove = agent.manager.links.remove
+
+    async def removed(name: str, ifindex: int = 0) -> None:
+        held.append(set(agent.datapath.attached))
+        await remove(name, ifindex)
+
+    monkeypatch.setattr(agent.manager.links, "remove", removed)
+    await agent.manager.delete(made.container_id, "eth0")
+    assert held == [{made.host_ifindex}]
+    await assert_nothing_left(agent)
+
+
 async def test_thirty_at_once(tmp_path: Path, namespaces: list[Namespace]) -> None:
     agent = await make_agent(tmp_path / "e.db", *(pod(f"p{n}") for n in range(30)))
     namespaces.extend(Namespace() for _ in range(30))

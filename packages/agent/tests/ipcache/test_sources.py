@@ -47,6 +47,8 @@ def test_node_addresses_are_direct_and_its_router_is_tunnelled() -> None:
         models.NodeAddress(type="InternalIP", ip="fd00:30::12"),
         models.NodeAddress(type="CiliumInternalIP", ip="10.0.1.1"),
         models.NodeAddress(type="InternalIP", ip="no address"),
+        models.NodeAddress(type="ExternalIP", ip="203.0.113.12"),
+        models.NodeAddress(type="Hostname", ip="203.0.113.99"),
     ]
     node = models.CiliumNode(
         metadata=models.ObjectMeta(name="node2"), spec=models.CiliumNodeSpec(addresses=addresses)
@@ -56,7 +58,9 @@ def test_node_addresses_are_direct_and_its_router_is_tunnelled() -> None:
         "172.30.0.12/32": None,
         "fd00:30::12/128": None,
         "10.0.1.1/32": "172.30.0.12",
+        "203.0.113.12/32": None,
     }
+    assert {said.identity for said in sources.of_node(node).values()} == {6}
 
 
 def test_an_api_server_on_a_node_is_that_node() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,6 +30,10 @@ class Keeper:
         self.apiserver: tuple[dict[str, str], bool] = ({}, False)
         self.identities: dict[int, Any] = {}
         self.policies: dict[object, Any] = {}
+        self.prefixes: set[Any] = set()
+
+    def set_prefixes(self, wanted: set[Any]) -> None:
+        self.prefixes = wanted
 
     def set_apiserver(self, labels: dict[str, str], *, on_this_node: bool) -> None:
         self.apiserver = (labels, on_this_node)
@@ -79,9 +84,30 @@ def node(name: str, *addresses: str) -> CiliumNode:
 def test_an_api_server_outside_is_the_world_and_its_prefixes(fed: Any) -> None:
     keeper, feed = fed
     feed._slice(None, servers("192.0.2.1"))
-    labels, here = keeper.apiserver
-    assert not here
-    assert {"reserved:world-ipv4", "cidr:192.0.2.1/32", "cidr:192.0.2.0/24"} <= set(labels)
+    assert keeper.apiserver == ({}, False)
+    server = ip_network("192.0.2.1/32")
+    assert keeper.prefixes == {server}
+    assert {
+        "reserved:kube-apiserver",
+        "reserved:world-ipv4",
+        "cidr:192.0.2.1/32",
+        "cidr:192.0.2.0/24",
+    } <= set(feed._labels(server))
+    feed._slice(servers("192.0.2.1"), None)
+    assert keeper.prefixes == set()
+    assert "reserved:kube-apiserver" not in feed._labels(server)
+
+
+def test_api_servers_outside_are_told_apart(fed: Any) -> None:
+    """A rule for the address of one is no rule for the others, nor for those on nodes."""
+    keeper, feed = fed
+    feed._node(None, node("node2", "172.30.0.12"))
+    feed._slice(None, servers("192.0.2.1", "192.0.2.2", "172.30.0.12"))
+    one, other = (ip_network(f"192.0.2.{n}/32") for n in (1, 2))
+    assert keeper.prefixes == {one, other}
+    assert keeper.apiserver == ({"reserved:remote-node": ""}, False)
+    assert "cidr:192.0.2.1/32" in feed._labels(one)
+    assert "cidr:192.0.2.1/32" not in feed._labels(other)
 
 
 def test_an_api_server_is_in_groups_that_come_and_go_later(fed: Any) -> None:

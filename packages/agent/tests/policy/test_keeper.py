@@ -136,6 +136,26 @@ def test_a_refused_write_is_made_up_for(world: World) -> None:
     assert world.verdict(2) is Verdict.DENY_RULE
 
 
+def test_a_new_prefix_is_judged_as_before_by_rows_that_could_not_be_replaced(
+    world: World,
+) -> None:
+    """What the kernel holds is neither what was said before nor what is said now."""
+    allowed = {"egress": [{"toEntities": ["world"]}]}
+    world.say(*policy({**allowed, "egressDeny": [{"toCIDR": ["10.0.0.0/8"]}]}))
+    world.keeper.flush()
+    assert world.verdict_of("10.1.2.3") is Verdict.DENY_RULE
+    world.kernel.refuse_at = 0
+    world.say(*policy(allowed))
+    with pytest.raises(FullMap):
+        world.keeper.flush()
+    world.kernel.refuse_at = None
+    seen: set[Verdict] = set()
+    world.kernel.watch = lambda: seen.add(world.verdict_of("10.1.2.3"))
+    world.say(*policy({**allowed, "egressDeny": [{"toCIDR": ["10.1.0.0/16"]}]}))
+    world.keeper.flush()
+    assert seen == {Verdict.DENY_RULE}
+
+
 async def test_the_loop_reports_and_tries_again(world: World) -> None:
     reports: list[Exception | None] = []
     world.kernel.refuse_at = 0

@@ -58,7 +58,7 @@ def test_a_policy_of_nodes_is_refused_whole() -> None:
 
 
 def test_what_a_slip_left_in_force_outlives_the_process(tmp_path: Path) -> None:
-    path = tmp_path / "state" / "policies.json"
+    path = tmp_path / "state" / "policies"
     good, bad = body(ingress=[{"fromCIDR": ["192.0.2.0/24"]}]), body(ingress=[{"fromCIDR": ["x"]}])
     first = Repository("default", (4, 6), LastValid(path))
     before = first.put(KEY, good)
@@ -69,14 +69,33 @@ def test_what_a_slip_left_in_force_outlives_the_process(tmp_path: Path) -> None:
     assert held.problems
     assert second.prefixes() == {ip_network("192.0.2.0/24")}
     assert second.put(KEY, bad).policies == before.policies  # and once more
-    second.put(KEY, good)
-    assert Repository("default", (4, 6), LastValid(path)).put(KEY, bad).policies == ()
-    second.put(KEY, bad)
     second.remove(KEY)
     assert Repository("default", (4, 6), LastValid(path)).put(KEY, bad).policies == ()
 
 
-def test_a_damaged_file_is_an_empty_one(tmp_path: Path) -> None:
-    path = tmp_path / "policies.json"
-    path.write_text("{nonsense")
-    assert Repository("default", (4, 6), LastValid(path)).put(KEY, body(ingress=[{}])).policies
+def test_an_edit_while_no_process_runs_opens_nothing(tmp_path: Path) -> None:
+    good, bad = body(ingress=[{}]), body(ingress=[{}], egress="x")
+    before = Repository("default", (4, 6), LastValid(tmp_path)).put(KEY, good)
+    assert before.policies
+    after = Repository("default", (4, 6), LastValid(tmp_path)).put(KEY, bad)
+    assert after.policies == before.policies
+    assert after.problems
+
+
+def test_what_was_deleted_while_no_process_ran_does_not_come_back(tmp_path: Path) -> None:
+    Repository("default", (4, 6), LastValid(tmp_path)).put(KEY, body(ingress=[{}]))
+    second = Repository("default", (4, 6), LastValid(tmp_path))
+    second.listed()
+    assert list(tmp_path.iterdir()) == []
+    assert second.put(KEY, body(ingress=[{}], egress="x")).policies == ()
+
+
+def test_what_cannot_be_kept_is_enforced_all_the_same(tmp_path: Path) -> None:
+    """Damaged files, and a disk that takes none."""
+    (tmp_path / "1.json").write_text("{nonsense")
+    repository = Repository("default", (4, 6), LastValid(tmp_path))
+    assert repository.put(KEY, body(ingress=[{}])).policies
+    (tmp_path / "file").touch()
+    refused = Repository("default", (4, 6), LastValid(tmp_path / "file"))
+    assert refused.put(KEY, body(ingress=[{}])).policies
+    refused.remove(KEY)

@@ -58,12 +58,15 @@ static __always_inline bool is_link_scope(const struct packet *pkt)
 	return top >> 24 == 0xff || (top & 0xffc00000) == 0xfe800000;
 }
 
-/* A pod that speaks to a node's tunnel itself could say that it is anybody. */
+/* A pod that speaks to a node's tunnel itself could say that it is anybody. Nodes have more
+ * addresses than they tell, so nothing for a tunnel leaves but to pods. */
 static __always_inline bool forges_tunnel(const struct packet *pkt)
 {
+	bool outside = !pkt->local && is_unset(&pkt->node);
+
 	return pkt->origin == ORIGIN_CONTAINER && pkt->tuple.proto == IPPROTO_UDP &&
 	       pkt->tuple.dport == bpf_htons(TUNNEL_PORT) &&
-	       (pkt->target_identity == IDENTITY_HOST ||
+	       (outside || pkt->target_identity == IDENTITY_HOST ||
 		       pkt->target_identity == IDENTITY_REMOTE_NODE ||
 		       pkt->target_identity == IDENTITY_KUBE_APISERVER);
 }

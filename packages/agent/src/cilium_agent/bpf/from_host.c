@@ -15,7 +15,7 @@ int from_host(struct __sk_buff *skb)
 	reason = parse(skb, pkt);
 	if (reason)
 		return drop_unparsed(skb, reason, DIRECTION_EGRESS);
-	pkt->source_identity = host_identity(skb->mark, &pkt->tuple.saddr);
+	pkt->source_identity = host_identity(skb, pkt);
 	pkt->leg = leg_of(skb->mark, pkt);
 	if (pkt->leg && keep_leg(skb, pkt))
 		return drop(skb, pkt, DROP_CONNECTION_FAILED, DIRECTION_EGRESS);

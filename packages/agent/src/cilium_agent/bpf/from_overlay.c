@@ -19,6 +19,6 @@ int from_overlay(struct __sk_buff *skb)
 	/* No node calls itself host on the wire, and none sends a packet that it does not know. */
 	if (key.tunnel_id == 0 || key.tunnel_id == IDENTITY_HOST)
 		return drop(skb, pkt, DROP_INVALID_IDENTITY, DIRECTION_INGRESS);
-	pkt->source_identity = key.tunnel_id;
+	pkt->source_identity = identity_off_wire(pkt, key.tunnel_id);
 	return first_stage(skb, pkt);
 }

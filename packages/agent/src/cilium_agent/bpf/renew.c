@@ -5,7 +5,7 @@
 #define ECHO_REQUEST_V4 8
 #define ECHO_REQUEST_V6 128
 
-/* The verdict on the packet that opened the connection, with the peer that it was judged with. */
+/* The verdict on the packet that opened the connection, as if this peer were at its other end. */
 static __always_inline u8 judge_opening(
 	struct packet *pkt, const struct endpoint_info *own, u32 peer, u8 direction)
 {
@@ -24,14 +24,31 @@ static __always_inline u8 judge_opening(
 	return reason;
 }
 
-static __always_inline int renew_for(
-	struct __sk_buff *skb, struct packet *pkt, const struct endpoint_info *own, u8 direction)
+/* The peer's identity of then, and if that may not, the one of now, as which the endpoint's own
+ * next packet would be judged: a prefix may have got another number with the policy. */
+static __always_inline bool may_go_on(struct packet *pkt, struct connection_info *info,
+	const struct endpoint_info *own, u32 peer, u8 direction)
+{
+	u32 then = info->peer_identity;
+
+	if (!judge_opening(pkt, own, then, direction)) {
+		pkt->stranger = peer != then;
+		return true;
+	}
+	if (peer == then || judge_opening(pkt, own, peer, direction))
+		return false;
+	info->peer_identity = peer;
+	return true;
+}
+
+static __always_inline int renew_for(struct __sk_buff *skb, struct packet *pkt,
+	const struct endpoint_info *own, u32 peer, u8 direction)
 {
 	struct connection_info *info;
 
 	pkt->key.direction = opposite(direction);
 	info = connections.lookup(&pkt->key);
-	if (info && !judge_opening(pkt, own, info->peer_identity, opposite(direction))) {
+	if (info && may_go_on(pkt, info, own, peer, opposite(direction))) {
 		/* Answers of one that is to be led elsewhere pass until its next packet is. */
 		if (leads_to(info, pkt->proxy_port))
 			info->revision = own->revision;
@@ -57,6 +74,6 @@ int renew(struct __sk_buff *skb)
 	if (!pkt)
 		return TC_ACT_SHOT;
 	if (pkt->direction == DIRECTION_EGRESS)
-		return renew_for(skb, pkt, &pkt->source, DIRECTION_EGRESS);
-	return renew_for(skb, pkt, &pkt->target, DIRECTION_INGRESS);
+		return renew_for(skb, pkt, &pkt->source, pkt->target_identity, DIRECTION_EGRESS);
+	return renew_for(skb, pkt, &pkt->target, pkt->source_identity, DIRECTION_INGRESS);
 }

@@ -102,9 +102,10 @@ class KernelEndpoints:
         return enforced_by(self._store)
 
     async def delete(self, endpoint: Endpoint) -> None:
-        """Remove the rows that are still this endpoint's, its link, and its connections.
+        """Remove the rows that are still this endpoint's, and its connections.
 
-        An address that another endpoint took over meanwhile stays the other's.
+        An address that another endpoint took over meanwhile stays the other's. The program stays
+        on the device, where it now drops everything.
         """
         rows = self._store.endpoints.current
         mine = [  # one without a row counts: an upsert that was cut short wrote the ipcache only
@@ -114,10 +115,13 @@ class KernelEndpoints:
         ]
         self._store.endpoints.delete(mine)
         self._store.ipcache.delete(IpcacheKey(128, key.addr) for key in mine)
-        left = self._store.endpoints.current.values()
-        if all(row.ifindex != endpoint.host_ifindex for row in left):  # not a successor's device
-            self.attachments.detach_container(endpoint.host_ifindex)
         await asyncio.to_thread(self._purge, {key.addr for key in mine})
+
+    async def detach(self, endpoint: Endpoint) -> None:
+        """Take the program off the endpoint's device, unless that is a successor's now."""
+        left = self._store.endpoints.current.values()
+        if all(row.ifindex != endpoint.host_ifindex for row in left):
+            self.attachments.detach_container(endpoint.host_ifindex)
 
     async def adopt(self, endpoints: Iterable[Endpoint]) -> None:
         """Make the endpoint map hold these endpoints and the node's own addresses only.

@@ -119,9 +119,12 @@ class PinnedMap(Generic[K, V]):
 
     def delete_many(self, keys: Iterable[K]) -> None:
         """Delete the keys; an absent one is not an error."""
+        raw = [key.pack() for key in keys]
+        if not raw:
+            return
         try:
-            for key in keys:
-                syscall.map_delete(self.fd, key.pack())
+            for key in raw:
+                syscall.map_delete(self.fd, key)
         finally:
             self._written()
 

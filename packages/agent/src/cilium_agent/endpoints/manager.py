@@ -267,6 +267,7 @@ class EndpointManager:
         await self.datapath.delete(endpoint)
         self.policy.forget(endpoint.endpoint_id)
         await self.links.remove(name, endpoint.host_ifindex)
+        await self.datapath.detach(endpoint)  # not before: the stack would take what still comes
         self.objects.withdraw(endpoint)
         await self.store.delete(name)
         self.pool.release(name)

@@ -11,7 +11,7 @@ from ipaddress import ip_network
 
 from cilium_agent.ipcache.fold import Metadata, Source
 from cilium_agent.k8s.objects import SliceObject
-from cilium_agent.nodes.fields import INTERNAL_IP, ROUTER_IP, Problems, addresses_of
+from cilium_agent.nodes.fields import EXTERNAL_IP, INTERNAL_IP, ROUTER_IP, Problems, addresses_of
 from cilium_agent.nodes.remote import tunnel_address
 from cilium_core.addresses import Address, Network, parse_address
 from cilium_core.crds.models import CiliumEndpoint, CiliumNode
@@ -48,15 +48,22 @@ def of_host(addresses: Iterable[Address]) -> Statements:
 
 
 def of_node(node: CiliumNode) -> Statements:
-    """Return a remote node's rows: underlay addresses direct, its router's through the tunnel."""
+    """Return a remote node's rows: its own addresses direct, its router's through the tunnel."""
     identity = int(Reserved.REMOTE_NODE)
     tunnel = tunnel_address(node)
     direct = Metadata(Source.NODE, identity)
-    rows = {host_prefix(address): direct for address in addresses_of(node, INTERNAL_IP)}
+    own = (*addresses_of(node, INTERNAL_IP), *addresses_of(node, EXTERNAL_IP))
+    rows = {host_prefix(address): direct for address in own}
     if tunnel is not None:
         through = Metadata(Source.NODE, identity, tunnel)
         rows |= {host_prefix(address): through for address in addresses_of(node, ROUTER_IP)}
     return rows
+
+
+def told_by(node: CiliumNode) -> frozenset[Network]:
+    """Return all addresses that a node tells of, whatever their type."""
+    kinds = {entry.type for entry in node.spec.addresses}
+    return frozenset(host_prefix(a) for kind in kinds for a in addresses_of(node, kind))
 
 
 def of_endpoint(
@@ -86,7 +93,10 @@ def of_endpoint(
 
 
 def of_apiserver(item: SliceObject, problems: Problems | None = None) -> Statements:
-    """Return the rows of the API servers that one slice of default/kubernetes lists."""
+    """Return the rows of the API servers that one slice of default/kubernetes lists.
+
+    Only those on nodes count: one outside is a prefix of its own, which policy numbers.
+    """
     said = Metadata(Source.KUBE_APISERVER, int(Reserved.KUBE_APISERVER))
     texts = [
         (f"endpoints[{index}].addresses", text)

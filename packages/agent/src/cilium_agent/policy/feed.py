@@ -38,11 +38,15 @@ DENY_UNSELECTED = Policy(
 API_VERSIONS = {"NetworkPolicy": "networking.k8s.io/v1"}
 
 
+_KUBE_APISERVER = f"reserved:{Reserved.KUBE_APISERVER.label}"
+
+
 class PrefixLabels:
-    """Which labels the identity of a prefix carries: its own, and its groups'."""
+    """Which labels the identity of a prefix carries: its own, its groups', an API server's."""
 
     def __init__(self, *, dual_stack: bool) -> None:
-        """Start without groups."""
+        """Start without groups, and without `servers`: API servers outside the cluster."""
+        self.servers: frozenset[Network] = frozenset()
         self._groups: dict[str, CIDRGroup] = {}
         self._by_prefix: dict[Network, list[CIDRGroup]] = {}
         self._dual_stack = dual_stack
@@ -66,11 +70,11 @@ class PrefixLabels:
             for length in range(prefix.prefixlen + 1):
                 for group in self._by_prefix.get(prefix.supernet(new_prefix=length), ()):
                     labels |= group.labels
-        return labels
+        return {**labels, _KUBE_APISERVER: ""} if prefix in self.servers else labels
 
     def prefixes(self) -> set[Network]:
-        """Return all prefixes of all groups."""
-        return set(self._by_prefix)
+        """Return all prefixes of all groups, and those of the servers."""
+        return {*self._by_prefix, *self.servers}
 
 
 class PolicyFeed:
@@ -171,15 +175,19 @@ class PolicyFeed:
         self._label_apiservers()
 
     def _label_apiservers(self) -> None:
-        """API servers outside are the world and their prefixes, those on nodes are their nodes."""
+        """Those on nodes are their nodes; each other is a prefix of the world, with its own rights.
+
+        All in one identity would be reached by rules for the address of any of them.
+        """
         servers = set().union(*self._apiservers.values())
         own = self._nodes.get(self._node_name, set())
         nodes = set().union(*self._nodes.values()) - own
-        labels: LabelSet = {}
-        for server in servers - own:
-            labels |= {f"reserved:{Reserved.REMOTE_NODE.label}": ""} if server in nodes else {}
-            labels |= self._labels(server) if server not in nodes else {}
+        labels = {f"reserved:{Reserved.REMOTE_NODE.label}": ""} if servers & nodes else {}
         self._keeper.set_apiserver(labels, on_this_node=bool(servers & own))
+        outside = frozenset(servers - nodes - own)
+        if outside != self._labels.servers:
+            self._labels.servers = outside
+            self._prefixes()
 
     def _prefixes(self) -> None:
         self._keeper.set_prefixes(self.repository.prefixes() | self._labels.prefixes())

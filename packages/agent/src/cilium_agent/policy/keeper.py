@@ -8,9 +8,10 @@ enter the ipcache, longest first → what policies say now is told the engine �
 prefixes that nothing names leave the ipcache → their identities lose their bits. Plain calls on the
 event loop. A flush that the kernel refuses is tried again, from what the kernel holds by then.
 
-Which bits an earlier process's policies would give new prefixes nobody knows any more. The first
-flush gives them those of the rows that they are cut out of, so that its rows go on judging the
-same addresses alike; then its bits and rows become what is wanted now, in one plan.
+Which bits an earlier process's policies would give new prefixes nobody knows any more, nor which
+those rows would that a refused flush has left. The first flush, and one after a refused one, gives
+them those of the rows that they are cut out of, so that the rows go on judging the same addresses
+alike; then bits and rows become what is wanted now, in one plan.
 """
 
 from __future__ import annotations
@@ -294,7 +295,7 @@ class PolicyKeeper:
         if self._renumber:
             self._number_prefixes(self._wanted)
             self._renumber = False
-        if self._inherited:
+        if self._inherited or not self._agrees:
             self._take_over()
         elif self._unshown:
             self._introduce()

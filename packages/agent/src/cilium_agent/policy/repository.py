@@ -2,7 +2,8 @@
 """The policy objects of the cluster in the engine's form, and what is wrong with those that fail.
 
 An object with a problem is never enforced in part. When it was valid before, its last valid form
-stays in force until it is corrected or deleted: a slip in an edit opens nothing. Pure.
+stays in force until it is corrected or deleted: a slip in an edit opens nothing, nor does one
+that is made while no agent runs. Pure but for `LastValid`.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Repository:
     ) -> None:
         """`cluster` is this cluster's name, `families` are the IP versions that pods have.
 
-        With `last_valid`, what a mistaken edit leaves in force outlives this process.
+        With `last_valid`, a mistaken edit leaves it in force in the next process, too.
         """
         self._last_valid = last_valid
         self._cluster = cluster
@@ -69,7 +70,7 @@ class Repository:
             before = self._before(key)
             found = replace(found, policies=before.policies, prefixes=before.prefixes)
         elif self._last_valid is not None:
-            self._last_valid.drop(str(key))
+            self._last_valid.put(str(key), found.body)
         self._held[key] = found
         return self._held[key]
 
@@ -78,6 +79,11 @@ class Repository:
         self._held.pop(key, None)
         if self._last_valid is not None:
             self._last_valid.drop(str(key))
+
+    def listed(self) -> None:
+        """Say that every object has been put: what is kept of others is of no use any more."""
+        if self._last_valid is not None:
+            self._last_valid.keep({str(key) for key in self._held})
 
     def prefixes(self) -> set[Network]:
         """Return every prefix that any policy in force names."""
@@ -93,10 +99,8 @@ class Repository:
         return Held(policies, body, (), named)
 
     def _before(self, key: PolicyKey) -> Held:
-        """Return what was valid of an object last, and keep it for the next process."""
+        """Return what was valid of an object last, in an earlier process maybe."""
         held = self._held.get(key)
-        if held is not None and not held.problems and self._last_valid is not None:
-            self._last_valid.put(str(key), held.body)
         if held is None and self._last_valid is not None:
             body = self._last_valid.get(str(key))
             held = self._read(body) if body is not None else None

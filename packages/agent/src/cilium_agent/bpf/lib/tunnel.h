@@ -8,7 +8,7 @@ static __always_inline int send_to_node(struct __sk_buff *skb, struct packet *pk
 {
 	const struct addr *node = &pkt->node;
 	struct bpf_tunnel_key key = {
-		.tunnel_id = identity_on_wire(pkt->source_identity),
+		.tunnel_id = identity_on_wire(pkt),
 		.tunnel_ttl = TUNNEL_TTL,
 	};
 	u64 flags;
