@@ -44,9 +44,6 @@ class Keeper:
     def set_policies(self, owner: object, policies: Any) -> None:
         self.policies[owner] = policies
 
-    def set_prefixes(self, wanted: Any) -> None:
-        self.prefixes = wanted
-
 
 @pytest.fixture
 def fed() -> tuple[Keeper, PolicyFeed]:
@@ -113,15 +110,16 @@ def test_api_servers_outside_are_told_apart(fed: Any) -> None:
 def test_an_api_server_is_in_groups_that_come_and_go_later(fed: Any) -> None:
     keeper, feed = fed
     feed._slice(None, servers("192.0.2.1"))
-    before = keeper.apiserver
+    server = ip_network("192.0.2.1/32")
+    before = feed._labels(server)
     group = msgspec.convert(
         {"metadata": {"name": "g"}, "spec": {"externalCIDRs": ["192.0.2.0/24"]}}, CiliumCIDRGroup
     )
     feed._group(None, group)
-    labels, _ = keeper.apiserver
-    assert any(key.startswith("cidrgroup:") for key in labels), labels
+    assert any(key.startswith("cidrgroup:") for key in feed._labels(server))
+    assert server in keeper.prefixes
     feed._group(group, None)
-    assert keeper.apiserver == before
+    assert feed._labels(server) == before
 
 
 def test_an_api_server_on_another_node_is_a_remote_node(fed: Any) -> None:

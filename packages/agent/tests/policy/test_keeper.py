@@ -56,6 +56,28 @@ def test_an_identity_without_news_for_anyone_changes_no_revision(world: World) -
     assert world.keeper.revision == before
 
 
+def test_an_identity_that_pods_here_have_outlives_its_object(world: World) -> None:
+    world.say(*policy({"ingress": [ONLY_WEB]}))
+    world.keeper.prepare(8, 1000, WEB)
+    world.keeper.settled(8)
+    world.keeper.set_identity(1000, None)
+    world.keeper.flush()
+    assert world.verdict(1000) is Verdict.ALLOW
+    world.keeper.forget(8)
+    world.keeper.flush()
+    assert world.verdict(1000) is Verdict.DENY
+
+
+def test_an_identity_that_is_made_again_outlives_its_pods(world: World) -> None:
+    world.say(*policy({"ingress": [ONLY_WEB]}))
+    world.keeper.prepare(8, 1000, WEB)
+    world.keeper.set_identity(1000, None)
+    world.keeper.set_identity(1000, WEB)
+    world.keeper.forget(8)
+    world.keeper.flush()
+    assert world.verdict(1000) is Verdict.ALLOW
+
+
 def test_prefixes_come_before_the_rows_and_go_after_them(world: World) -> None:
     spec = {"egress": [{"toCIDRSet": [{"cidr": "192.0.2.0/24", "except": ["192.0.2.8/32"]}]}]}
     world.kernel.done.clear()

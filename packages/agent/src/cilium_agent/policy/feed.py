@@ -150,7 +150,6 @@ class PolicyFeed:
                 log.warning("CIDR group not taken in", group=name, problem=str(error))
                 return
         self._prefixes()
-        self._label_apiservers()  # a group may cover them too
 
     def _identity(self, old: CiliumIdentity | None, new: CiliumIdentity | None) -> None:
         item = new or old

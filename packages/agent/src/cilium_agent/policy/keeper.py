@@ -154,6 +154,8 @@ class PolicyKeeper:
         self._moving: set[int] = set()
         self._renewed: set[int] = set()  # their policy changed and their row does not say so yet
         self._nameless: dict[int, int] = {}
+        self._own: dict[int, int] = {}  # identities of this node's endpoints
+        self._orphans: set[int] = set()  # of those, whose objects are gone
         self._said: dict[Hashable, Sequence[Policy]] = {}  # not told the engine yet
         self._unshown: dict[Network, int] = {}
         self._unhidden: dict[Network, int] = {}
@@ -176,11 +178,17 @@ class PolicyKeeper:
         self.cidrs.adopt(numbers)
 
     def set_identity(self, number: int, labels: LabelSet | None) -> None:
-        """Take in a cluster identity, or that it is gone."""
-        if labels is None:
-            self.engine.remove_identity(number)
-        else:
+        """Take in a cluster identity, or that its object is gone.
+
+        One that an endpoint here has stays what it is: its object is made again.
+        """
+        if labels is not None:
+            self._orphans.discard(number)
             self.engine.set_identity(number, labels)
+        elif number in self._own.values():
+            self._orphans.add(number)
+        else:
+            self.engine.remove_identity(number)
         self.changed.set()
 
     def set_apiserver(self, labels: LabelSet, *, on_this_node: bool = False) -> None:
@@ -215,6 +223,7 @@ class PolicyKeeper:
         self._moving.add(endpoint_id)
         self.engine.set_identity(identity, labels)
         self._set_subject(endpoint_id, labels)
+        self._belong(endpoint_id, identity)
         if before not in (None, self._number(endpoint_id)):
             self._renewed.add(endpoint_id)
         if self._started:
@@ -229,11 +238,13 @@ class PolicyKeeper:
     def forget(self, endpoint_id: int) -> None:
         """Say that an endpoint is gone from the kernel."""
         self.engine.remove_subject(endpoint_id)
+        self._belong(endpoint_id, None)
         self.settled(endpoint_id)
 
     def restore(self, endpoint_id: int, identity: int, labels: LabelSet) -> None:
         """Take in an endpoint that the kernel has already; its labels may be lost (empty)."""
         self._moving.add(endpoint_id)
+        self._belong(endpoint_id, identity)
         if labels:
             self.engine.set_identity(identity, labels)
             self._set_subject(endpoint_id, labels)
@@ -384,6 +395,14 @@ class PolicyKeeper:
         for owner, policies in self._said.items():
             self.engine.set_policies(owner, policies)
         self._said = {}
+
+    def _belong(self, endpoint_id: int, identity: int | None) -> None:
+        before = self._own.pop(endpoint_id, None)
+        if identity is not None:
+            self._own[endpoint_id] = identity
+        if before in self._orphans and before not in self._own.values():
+            self._orphans.discard(before)
+            self.engine.remove_identity(before)
 
     def _number(self, endpoint_id: int) -> int | None:
         try:
