@@ -25,7 +25,11 @@ def test_the_last_lines_name_what_failed(tmp_path: Path, more: tuple[str, ...]) 
     (tmp_path / "conftest.py").write_text(CONFTEST)
     (tmp_path / "test_all.py").write_text("def test_fine() -> None: pass\n")
     done = subprocess.run(
-        [sys.executable, *"-m pytest -q -ra -p no:cacheprovider --rootdir .".split(), *more],
+        [
+            sys.executable,
+            *["-m", "pytest", "-q", "-ra", "-p", "no:cacheprovider", "--rootdir", "."],
+            *more,
+        ],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
