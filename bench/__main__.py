@@ -13,6 +13,7 @@ SUITES = {
     "policy-apply": "bench.policy_apply",
     "policy": "bench.policy",
     "hubble": "bench.hubble",
+    "dns": "bench.dns",
     "ready": "bench.ready",
 }
 

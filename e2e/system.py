@@ -69,8 +69,9 @@ def _run(program: str, kubeconfig: Path, args: Sequence[str]) -> str:
 
 
 def wait_ready(cluster: Kubectl, timeout: int = 180) -> None:
-    """Wait until agent, operator and cluster DNS have rolled out."""
-    for workload in ("deployment/cilium-operator", "daemonset/cilium", "deployment/coredns"):
+    """Wait until agent, operator, proxies and cluster DNS have rolled out."""
+    ours = ("deployment/cilium-operator", "daemonset/cilium", "daemonset/cilium-envoy")
+    for workload in (*ours, "deployment/coredns"):
         cluster.kubectl("-n", NAMESPACE, "rollout", "status", workload, f"--timeout={timeout}s")
 
 

@@ -55,6 +55,16 @@ def answers(*replies: Any) -> Callable[[str], Any]:
     return get
 
 
+def test_agents_and_proxies_are_waited_for(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(script, "get", lambda path: asked.append(path) or {"items": []})
+    assert script.main("agents-gone", 60) == 0
+    (path,) = asked
+    assert path.endswith("pods?labelSelector=k8s-app%20in%20(cilium,cilium-envoy)")
+
+
 def test_waits_for_the_last_agent(
     script: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -62,8 +72,8 @@ def test_waits_for_the_last_agent(
     monkeypatch.setattr(script, "get", answers(both, {"items": [pod("node2")]}, {"items": []}))
     assert script.main("agents-gone", 60) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "agents-gone: agents still on node1, node2",
-        "agents-gone: agents still on node2",
+        "agents-gone: agents or proxies still on node1, node2",
+        "agents-gone: agents or proxies still on node2",
         "agents-gone: done",
     ]
 

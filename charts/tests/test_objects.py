@@ -61,7 +61,7 @@ def test_config_of_the_article(article: Rendered) -> None:
         "certificates-hubble": "true",
         "certificates-validity-days": "365",
         "certificates-relay-server": "false",
-        "features-not-available": "envoy,hubble-ui,ingress-controller",
+        "features-not-available": "l7-rules,hubble-ui,ingress-controller",
     }
     assert article.get("Deployment", "cilium-operator")["spec"]["replicas"] == 1
     assert not [o for o in article.objects if o["kind"] == "PodDisruptionBudget"]
@@ -70,7 +70,7 @@ def test_config_of_the_article(article: Rendered) -> None:
 def test_features_follow_the_values(render: Render) -> None:
     none = {"envoy": {"enabled": False}, "hubble": {"enabled": False}}
     assert render(none).config["features-not-available"] == ""
-    assert render({}).config["features-not-available"] == "envoy"
+    assert render({}).config["features-not-available"] == "l7-rules"
 
 
 def pod_spec(found: dict[str, Any]) -> dict[str, Any]:
@@ -127,7 +127,12 @@ def test_init_container_installs_only_the_binaries(article: Rendered) -> None:
 
 
 def test_privileges(article: Rendered) -> None:
-    """Privileged only where the bpffs is mounted Bidirectional; one capability for who reads it."""
+    """Privileged only where the bpffs is mounted Bidirectional; others have what is listed."""
+    capabilities = {
+        "hubble": ["BPF"],
+        "cilium-envoy": ["NET_ADMIN"],
+        "dns-proxy": ["NET_ADMIN", "NET_RAW"],
+    }
     for found in article.objects:
         if found["kind"] not in ("DaemonSet", "Deployment", "Job"):
             continue
@@ -140,7 +145,7 @@ def test_privileges(article: Rendered) -> None:
             context = container["securityContext"]
             assert bool(context.get("privileged")) is shared, container["name"]
             added = context.get("capabilities", {}).get("add", [])
-            assert added == (["BPF"] if container["name"] == "hubble" else [])
+            assert added == capabilities.get(container["name"], [])
             assert container["resources"]["requests"]["memory"]
 
 
@@ -169,7 +174,7 @@ def test_service_accounts_by_name(render: Render) -> None:
     assert pod_spec(rendered.get("DaemonSet", "cilium"))["serviceAccountName"] == "mine"
     assert rendered.get("ClusterRoleBinding", "cilium")["subjects"][0]["name"] == "mine"
     accounts = {o["metadata"]["name"] for o in rendered.objects if o["kind"] == "ServiceAccount"}
-    assert accounts == {"cilium-operator", "cilium-cleanup"}
+    assert accounts == {"cilium-operator", "cilium-cleanup", "cilium-envoy"}
 
 
 def test_rbac_is_least_privilege(article: Rendered) -> None:
@@ -282,6 +287,7 @@ def test_notes_name_what_is_missing(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     notes = yaml.safe_load(done.stdout)["data"]["notes"]
-    assert "envoy, hubble-ui, ingress-controller" in notes
+    assert "l7-rules, hubble-ui, ingress-controller" in notes
+    assert "\nProxies: DaemonSet cilium-envoy, " in notes
     assert "cilium status --wait --namespace kube-system" in notes
     assert "IPv6: false (from the nodes' addresses)" in notes

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import generate_latest
 
 from cilium_agent import config
 from cilium_agent.cni import server as cni_server
@@ -30,6 +31,8 @@ from cilium_core.layouts.spec import MapSpec
 from cilium_hubble.config import Settings as HubbleSettings
 from cilium_operator.metrics import Metrics
 from cilium_proxy.config import Settings as ProxySettings
+from cilium_proxy.dns.counts import Counts
+from cilium_proxy.dns.settings import Settings as DnsSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDES = sorted(
@@ -78,9 +81,10 @@ def commands(guide: Path) -> Iterator[list[str]]:
 
 
 def exposed() -> set[str]:
-    """The names of all metrics that agent and operator expose, with no state at all."""
+    """The names of all metrics that agent, operator and proxies expose, with no state at all."""
     settings = config.parse({}, {"K8S_NODE_NAME": "node1"})
     texts = Renderer(AgentState(settings=settings)).render() + Metrics().text()
+    texts += generate_latest(Counts().registry)
     return set(re.findall(r"^# TYPE (\S+) ", texts.decode(), re.MULTILINE))
 
 
@@ -158,6 +162,7 @@ def test_files_on_a_node_have_these_names(guide: Path) -> None:
         *(path.name for path in _sockets()),
         *(path.name for path in (PROXY.agent_socket, PROXY.hubble_socket, PROXY.memory)),
         *PROXY.envoy_sockets.parts[-2:],
+        *DnsSettings().memory.parts[-2:],
         *remembered.FILE.parts,
         cni_server.SOCKET_NAME,
         cni_server.QUEUE_NAME,

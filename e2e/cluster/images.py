@@ -58,6 +58,11 @@ IMAGES = (
         (*WORKSPACE, "packages/core", "packages/operator"),
     ),
     Image(
+        "localhost/cilium-python/cilium-proxy:0.1.0",
+        "packages/proxy/Dockerfile",
+        (*WORKSPACE, "packages/core", "packages/proxy"),
+    ),
+    Image(
         "localhost/cilium-python/emojivoto:0.1.0",
         "e2e/emojivoto/Dockerfile",
         ("e2e/emojivoto",),

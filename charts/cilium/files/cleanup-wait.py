@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Waits for a step of the uninstall; run by the hook Jobs in the agent's image.
 
-`agents-gone` waits until no agent pod is left, so that nothing is made again behind the clean-up.
+`agents-gone` waits until no pod of agents and proxies is left, so that nothing is made again behind
+the clean-up.
 `nodes-clean` waits until the clean-up DaemonSet is ready on every node, and names the others.
 Standard library only, one thread: it polls the API server every second.
 """
@@ -47,14 +48,15 @@ def get(path: str) -> Any:
 
 
 def pods(namespace: str, selector: str) -> list[Any]:
-    """Return the pods that carry the label, given as key%3Dvalue."""
+    """Return the pods that the selector names, which is ready for a URL."""
     return list(get(f"/api/v1/namespaces/{namespace}/pods?labelSelector={selector}")["items"])
 
 
 def agents_left(namespace: str) -> str:
-    """Return what is still to wait for, empty when no agent pod is left."""
-    left = [pod["spec"].get("nodeName", "?") for pod in pods(namespace, "k8s-app%3Dcilium")]
-    return f"agents still on {', '.join(sorted(left))}" if left else ""
+    """Return what is still to wait for, empty when no pod of an agent or of proxies is left."""
+    found = pods(namespace, "k8s-app%20in%20(cilium,cilium-envoy)")
+    left = {pod["spec"].get("nodeName", "?") for pod in found}
+    return f"agents or proxies still on {', '.join(sorted(left))}" if left else ""
 
 
 def nodes_left(namespace: str) -> str:

@@ -6,6 +6,9 @@ Cilium {{ .Chart.AppVersion }} is being installed in namespace {{ .Release.Names
   cilium status --wait --namespace {{ .Release.Namespace }}
 
 IPv4: {{ .Values.ipv4.enabled }}, IPv6: {{ include "cilium.ipv6" . }}{{ if eq (toString .Values.ipv6.enabled) "auto" }} (from the nodes' addresses){{ end }}
+{{- if .Values.envoy.enabled }}
+Proxies: DaemonSet cilium-envoy, which agents come and go without; its settings: ConfigMap cilium-envoy-config
+{{- end }}
 {{- with include "cilium.featuresNotAvailable" . }}
 
 Your values turn these on, and this version does not have them yet: {{ . | replace "," ", " }}

@@ -78,6 +78,19 @@
 {{- end -}}
 {{- end -}}
 
+{{/* All proxies are on the node's network, and so is what else is ours. */}}
+{{- define "cilium.validate.ports" -}}
+{{- $taken := list 4240 4244 8472 9234 9876 9877 9879 9962 9963 9965 9967 9968 -}}
+{{- range $key, $port := dict "envoy.healthPort" .healthPort "envoy.prometheus.port" .prometheus.port -}}
+  {{- if has (int $port) $taken -}}
+    {{- fail (printf "%s: %d is another's port on the node; take another" $key (int $port)) -}}
+  {{- end -}}
+{{- end -}}
+{{- if eq (int .healthPort) (int .prometheus.port) -}}
+  {{- fail (printf "envoy.healthPort and envoy.prometheus.port: both are %d" (int .healthPort)) -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "cilium.validate" -}}
 {{- include "cilium.validate.upstream" . -}}
 {{- include "cilium.validate.tunnel" . -}}
@@ -96,6 +109,12 @@
 {{- end -}}
 {{- if and $v.hubble.relay.tls.server.enabled (not $v.hubble.tls.enabled) -}}
   {{- fail "hubble.relay.tls.server.enabled: true needs hubble.tls.enabled: true" -}}
+{{- end -}}
+{{- include "cilium.validate.ports" $v.envoy -}}
+{{- with $v.hubble.redact.http.headers -}}
+  {{- if and .allow .deny -}}
+    {{- fail "hubble.redact.http.headers: allow and deny are both set; keep one of them" -}}
+  {{- end -}}
 {{- end -}}
 {{- $pools := $v.ipam.operator -}}
 {{- if $v.ipv4.enabled -}}

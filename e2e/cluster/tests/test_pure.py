@@ -97,6 +97,14 @@ def test_every_image_has_a_local_name_and_its_dockerfile_is_an_input_of_a_kept_f
     assert images.select(["pause", "agent"]) == [images.IMAGES[0], images.IMAGES[2]]
 
 
+def test_every_image_of_the_chart_is_built() -> None:
+    values = yaml.safe_load((spec.REPOSITORY / "charts/cilium/values.yaml").read_text())
+    found = [values["image"], values["operator"]["image"], values["envoy"]["image"]]
+    named = {f"{image['repository']}:{image['tag']}" for image in found}
+    assert len(named) == 3
+    assert named <= {image.name for image in images.IMAGES}
+
+
 def test_loaded_images_are_remembered_by_key(tmp_path: Path) -> None:
     loaded = images.Loaded(tmp_path / "images.json")
     one, other = (images.Archive("image", key, tmp_path) for key in ("1", "2"))

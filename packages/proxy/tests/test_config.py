@@ -8,8 +8,8 @@ import sys
 import pytest
 from envoy import _envoy
 
+from cilium_core.errors import ConfigError
 from cilium_proxy import config, main
-from cilium_proxy.errors import ConfigError
 
 NODE = {"K8S_NODE_NAME": "node-1"}
 

@@ -20,7 +20,7 @@ from cilium_cli.status.tabwriter import visible
 from ..conftest import NAMESPACE, FakeApi, article, daemon_set, pod
 
 GOLDEN = Path(__file__).resolve().parents[4] / "e2e" / "golden"
-FEATURES = "envoy,hubble-ui,ingress-controller"
+FEATURES = "l7-rules,hubble-ui,ingress-controller"
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,16 @@ def today(api: FakeApi) -> None:
     api.add("daemonsets", daemon_set("cilium", 3, **{"helm.sh/chart": "cilium-0.1.0"}))
     for found in api.pods[:4]:
         found["spec"]["containers"][0]["image"] = "localhost/cilium-python/x:0.1.0"
+    envoy(api)
     api.config({"features-not-available": FEATURES})
+
+
+def envoy(api: FakeApi) -> None:
+    """The proxies, as the chart makes them: three containers of one image."""
+    image = "localhost/cilium-python/cilium-proxy:0.1.0"
+    api.add("daemonsets", daemon_set("cilium-envoy", 3))
+    containers = dict.fromkeys(("cilium-envoy", "controller", "dns-proxy"), image)
+    api.pods += [pod(f"e{n}", "name=cilium-envoy", containers) for n in range(3)]
 
 
 async def test_article_byte_for_byte_but_for_the_order_of_images(api: FakeApi) -> None:
@@ -73,7 +82,7 @@ async def test_today(api: FakeApi, golden: ModuleType) -> None:
     assert golden.not_permitted(text) == []
     assert text.endswith(
         "\n\nHelm chart version:    0.1.0\n"
-        "Not yet available:     envoy, hubble-ui, ingress-controller\n"
+        "Not yet available:     l7-rules, hubble-ui, ingress-controller\n"
     )
     assert " /¯¯\\__/¯¯\\    Hubble:         OK\n" in text
 
@@ -91,6 +100,9 @@ async def test_today(api: FakeApi, golden: ModuleType) -> None:
         ("DaemonSet         cilium", "DaemonSet        cilium"),
         ("Deployment        cilium-operator .*\n", ""),
         ("Not yet available: .*", ""),
+        ("Envoy:          OK", "Envoy:          1 warnings"),
+        (r"cilium-envoy +Desired: 3, Ready: 3/3", "cilium-envoy       Desired: 3, Ready: 2/3"),
+        (r"( {18}cilium-envoy +)Running: 3", r"\1Pending: 1, Running: 2"),
         ("Cluster Pods", "Errors:           cilium    x\nCluster Pods"),
     ],
 )
@@ -112,11 +124,12 @@ def test_every_permitted_difference_has_a_reason(golden: ModuleType) -> None:
 
 async def test_envoy_does_not_move_the_rest(api: FakeApi, golden: ModuleType) -> None:
     article(api)
-    api.add("daemonsets", daemon_set("cilium-envoy", 3))
-    api.pods += [pod(f"e{n}", "name=cilium-envoy", {"cilium-envoy": "e:1"}) for n in range(3)]
+    envoy(api)
     text = await text_of(api)
     assert "    \\__/       Envoy:          OK\n" in text
     assert "DaemonSet         cilium-envoy       Desired: 3, Ready: 3/3, Available: 3/3\n" in text
+    assert "                  cilium-envoy       Running: 3\n" in text
+    assert "cilium-envoy       localhost/cilium-python/cilium-proxy:0.1.0: 3\n" in text
     assert golden.not_permitted(text) == []
 
 

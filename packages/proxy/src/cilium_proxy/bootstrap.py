@@ -4,7 +4,7 @@
 It holds what does not change with rules: how to reach the controller, where connections go on, and
 pages for metrics and health. Listeners come from the controller. Envoy is started as
 
-    envoy --config-path FILE --base-id N --concurrency N
+    envoy --config-path FILE --disable-hot-restart
 
 without --service-cluster or --service-node: who it is stands in the file.
 """

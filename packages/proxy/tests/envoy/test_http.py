@@ -155,10 +155,12 @@ def grpc_client(rig, seconds: float) -> str:
 
 
 def test_grpc_is_a_path_on_http2(rig):
+    rig.hubble.records.clear()
     assert rig.put(4, http(path="/test.Echo/Stream")) == ""
     assert grpc_client(rig, 0) == "[b'a', b'b']\nPERMISSION_DENIED\n"
     assert rig.put(4, http(path="/test.Echo/.*")) == ""
     assert grpc_client(rig, 0) == "[b'a', b'b']\nb'x'\n"
+    rig.records(lambda r: r.l7.http.url.endswith("/Stream"), 4)
 
 
 def test_a_long_stream_is_shown_once_and_before_its_end(rig):

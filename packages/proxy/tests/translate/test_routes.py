@@ -24,6 +24,17 @@ def ask(tree, method: str, path: str, host: str = "h", **headers: str):
     return read(tree, Request(method, path, host, headers))
 
 
+@pytest.mark.parametrize(
+    ("idle", "held"), [("DELETE", {}), ("DELETE", {"x": "1"}), ("REPLACE", {"x": "1"})]
+)
+def test_a_rule_that_changes_nothing_hides_none_that_does(idle, held):
+    def rule(name, mismatch):
+        return http(header_matches=[{"name": name, "value": "1", "mismatch": mismatch}])
+
+    tree = matcher(rule_set(10001, 1, [http(), rule("x", idle), rule("y", "ADD")]))
+    assert ask(tree, "GET", "/", **held).headers == {**held, "y": "1"}
+
+
 def test_a_thousand_exact_paths_are_one_map():
     tree = matcher(rule_set(10001, 1, [http(method="GET", path=f"/p/{n}") for n in range(1000)]))
     assert len(tree.matcher_tree.exact_match_map.map) == 1000

@@ -3,8 +3,10 @@
 
 A mismatch that only logs refuses nothing. One that adds or deletes depends on the request, so a
 rule with some of them becomes one route for each combination of those that match; REPLACE comes to
-the same whether it matches or not. A value that is kept in a Secret never reaches the proxy, so a
-rule that compares with it matches nothing: what cannot be checked is not allowed.
+the same whether it matches or not. Where a rule changes nothing after all it is one that allows, so
+that it does not hide the next one that changes something. A value that is kept in a Secret never
+reaches the proxy, so a rule that compares with it matches nothing: what cannot be checked is not
+allowed.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from envoy.config.core.v3 import base_pb2
 from cilium_core.proto import proxy_pb2 as pb
 from cilium_proxy.errors import RuleError
 from cilium_proxy.translate.expressions import Expression
-from cilium_proxy.translate.predicates import ANY_TEXT, Predicate, header, matches, negated
+from cilium_proxy.translate.predicates import ANY_TEXT, Predicate, every, header, matches, negated
 
 MOST_CONDITIONAL = 4  # 16 routes
 _OPTION = base_pb2.HeaderValueOption
@@ -70,11 +72,13 @@ def changes(where: str, rule: pb.HttpRule) -> Iterator[tuple[list[Predicate], Ch
         raise RuleError(where, f"more than {MOST_CONDITIONAL} headers to add or delete")
     for holds in itertools.product((True, False), repeat=len(varying)):
         found = list(zip(varying, holds, strict=True))
-        predicates = [
-            _holds(m.name, m.value) if held else negated(_holds(m.name, m.value))
-            for m, held in found
-        ]
-        yield predicates, _change(fixed, [m for m, held in found if not held])
+        predicates = [negated(_fails(m)) if held else _fails(m) for m, held in found]
+        failed = [m for m, held in found if not held]
+        if fixed and not failed:
+            same = every([_holds(m.name, m.value) for m in fixed])
+            yield [*predicates, same], Change()
+            predicates.append(negated(same))
+        yield predicates, _change(fixed, failed)
 
 
 def _change(fixed: Sequence[pb.HeaderMatch], failed: Sequence[pb.HeaderMatch]) -> Change:
@@ -86,6 +90,12 @@ def _change(fixed: Sequence[pb.HeaderMatch], failed: Sequence[pb.HeaderMatch]) -
 def _option(match: pb.HeaderMatch, how: int) -> base_pb2.HeaderValueOption:
     plain = match.value.replace("%", "%%")  # Envoy would read it as a format
     return _OPTION(header={"key": match.name, "value": plain}, append_action=how)
+
+
+def _fails(match: pb.HeaderMatch) -> Predicate:
+    """Return what is to be added or deleted: another value, and to be deleted it must be there."""
+    other = negated(_holds(match.name, match.value))
+    return every([_holds(match.name, None), other]) if match.mismatch == "DELETE" else other
 
 
 def _holds(name: str, value: str | None) -> Predicate:
