@@ -210,6 +210,14 @@ def test_a_removed_rule_set_lets_its_connections_end(rig):
     assert ask(connection, "/a")[0] == 200
 
 
+def test_a_rule_set_that_went_and_comes_back_at_once_is_in_force(rig):
+    assert rig.put(3, http(path="/a")) == ""
+    assert rig.world.get(3, "/a") == 200
+    rig.remove(3)
+    assert rig.put(3, http(path="/a")) == ""
+    assert rig.world.get(3, "/a") == 200
+
+
 def refused(rig, port: int) -> bool:
     try:
         rig.world.connect(port).close()

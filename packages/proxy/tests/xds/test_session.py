@@ -52,6 +52,7 @@ def test_nothing_is_said_before_it_is_known_what_to_say(table):
     assert session.has() == []
     table.ready = True
     assert session.has() == [Answer(LISTENER, "1", made("1").version)]
+    table.answered(Answer(LISTENER, "1", made("1").version))
     assert named(session.responses()) == [(LISTENER, ["2"], []), (LISTENER, [], ["9"])]
     assert session.has() == []
 
@@ -79,6 +80,19 @@ def test_routes_come_when_they_are_asked_for_and_are_never_taken_away(table):
     assert named(session.responses()) == [(LISTENER, [], ["2"])]
     session.receive(pb.DeltaDiscoveryRequest(type_url=ROUTES, resource_names_unsubscribe=["2"]))
     assert list(session.responses()) == []
+
+
+def test_routes_that_envoy_kept_are_known_when_they_are_wanted_again(table):
+    """A rule set that goes and comes back within Envoy's drain time is in force again."""
+    session = Session(table)
+    session.receive(ask(ROUTES, "1"))
+    (response,) = session.responses()
+    table.answered(acknowledge(session, response))
+    table.remove(ROUTES, "1")
+    assert list(session.responses()) == session.has() == []
+    table.put(ROUTES, made("1"))
+    assert list(session.responses()) == []
+    assert session.has() == [Answer(ROUTES, "1", made("1").version)]
 
 
 def test_routes_that_are_asked_for_again_are_sent_again(table):

@@ -64,7 +64,6 @@ class Discovery:
             await wake.wait()
             wake.clear()
             for answer in session.has():
-                if not self._table.taken(answer.type_url, answer.name, answer.version):
-                    self._table.answered(answer)
+                self._table.answered(answer)
             for response in session.responses():
                 await context.write(response)

@@ -22,10 +22,11 @@ EVERY = "*"
 
 @dataclass(slots=True)
 class _Type:
-    """What Envoy asked for of one type, and what it has or has been sent."""
+    """What Envoy asked for of one type, what it has or has been sent, and what it said it has."""
 
     names: set[str] = field(default_factory=set)
     versions: dict[str, str] = field(default_factory=dict)
+    taken: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -45,7 +46,6 @@ class Session:
         """Serve the resources of this table."""
         self._table = table
         self._types: dict[str, _Type] = {}
-        self._claims: dict[tuple[str, str], str] = {}
         self._sent: dict[str, _Sent] = {}
         self._nonces = itertools.count(1)
 
@@ -62,23 +62,30 @@ class Session:
             # To ask again for a name is to have lost what was sent.
             for name in request.resource_names_subscribe:
                 asked.versions.pop(name, None)
+                asked.taken.pop(name, None)
         for name in request.resource_names_unsubscribe:
             asked.names.discard(name)
             asked.versions.pop(name, None)
+            asked.taken.pop(name, None)
         for name, version in request.initial_resource_versions.items():
             asked.versions.setdefault(name, version)
-            self._claims[request.type_url, name] = version
+            asked.taken[name] = version
         return self._answer(request)
 
     def has(self) -> list[Answer]:
-        """Return which of the wanted versions Envoy had when it came, each once, as answers."""
+        """Return, as answers, which wanted versions Envoy has and the table does not know of.
+
+        It had them when it came, or kept the routes of a listener that went and is there again.
+        """
         if not self._table.ready:
             return []
-        claims, self._claims = self._claims, {}
         return [
             Answer(type_url, name, version)
-            for (type_url, name), version in claims.items()
-            if (resource := self._table.wanted(type_url).get(name)) and resource.version == version
+            for type_url, asked in self._types.items()
+            for name, version in asked.taken.items()
+            if (resource := self._table.wanted(type_url).get(name))
+            and resource.version == version
+            and not self._table.taken(type_url, name, version)
         ]
 
     def responses(self) -> Iterator[pb.DeltaDiscoveryResponse]:
@@ -105,6 +112,7 @@ class Session:
         gone = sorted(asked.versions.keys() - self._table.wanted(type_url).keys())
         for name in gone:
             del asked.versions[name]
+            asked.taken.pop(name, None)
             nonce = self._note(_Sent(type_url, name, "", ""))
             yield pb.DeltaDiscoveryResponse(
                 type_url=type_url, nonce=nonce, removed_resources=[name]
@@ -123,6 +131,10 @@ class Session:
         if request.HasField("error_detail"):
             error = request.error_detail.message or "refused without a reason"
             self._fall_back(sent)
+        elif sent.version and request.type_url in self._types:
+            asked = self._types[request.type_url]
+            if asked.versions.get(sent.name) == sent.version:
+                asked.taken[sent.name] = sent.version
         return Answer(sent.type_url, sent.name, sent.version, error)
 
     def _fall_back(self, sent: _Sent) -> None:
