@@ -61,7 +61,7 @@ def test_config_of_the_article(article: Rendered) -> None:
         "certificates-hubble": "true",
         "certificates-validity-days": "365",
         "certificates-relay-server": "false",
-        "features-not-available": "l7-rules,hubble-ui,ingress-controller",
+        "features-not-available": "hubble-ui,ingress-controller",
     }
     assert article.get("Deployment", "cilium-operator")["spec"]["replicas"] == 1
     assert not [o for o in article.objects if o["kind"] == "PodDisruptionBudget"]
@@ -70,7 +70,7 @@ def test_config_of_the_article(article: Rendered) -> None:
 def test_features_follow_the_values(render: Render) -> None:
     none = {"envoy": {"enabled": False}, "hubble": {"enabled": False}}
     assert render(none).config["features-not-available"] == ""
-    assert render({}).config["features-not-available"] == "l7-rules"
+    assert render({}).config["features-not-available"] == ""
 
 
 def pod_spec(found: dict[str, Any]) -> dict[str, Any]:
@@ -287,7 +287,7 @@ def test_notes_name_what_is_missing(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     notes = yaml.safe_load(done.stdout)["data"]["notes"]
-    assert "l7-rules, hubble-ui, ingress-controller" in notes
+    assert "hubble-ui, ingress-controller" in notes
     assert "\nProxies: DaemonSet cilium-envoy, " in notes
     assert "cilium status --wait --namespace kube-system" in notes
     assert "IPv6: false (from the nodes' addresses)" in notes

@@ -101,7 +101,6 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{/* Comma list of what the values turn on and this version does not have. */}}
 {{- define "cilium.featuresNotAvailable" -}}
 {{- $features := list -}}
-{{- if .Values.envoy.enabled }}{{ $features = append $features "l7-rules" }}{{ end -}}
 {{- if .Values.hubble.enabled -}}
   {{- if .Values.hubble.ui.enabled }}{{ $features = append $features "hubble-ui" }}{{ end -}}
 {{- end -}}

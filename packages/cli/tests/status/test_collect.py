@@ -116,7 +116,7 @@ async def test_agent_containers_that_do_not_run(
 
 async def test_config(api: FakeApi) -> None:
     article(api)
-    api.config({"features-not-available": "l7-rules,hubble"}, **{"config.cilium.io/a": "drifted"})
+    api.config({"features-not-available": "hubble-ui,hubble"}, **{"config.cilium.io/a": "drifted"})
     status = await collect(api)
-    assert status.features_not_available == ["l7-rules", "hubble"]
+    assert status.features_not_available == ["hubble-ui", "hubble"]
     assert status.config_errors == ["drifted"]

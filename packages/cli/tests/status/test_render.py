@@ -20,7 +20,7 @@ from cilium_cli.status.tabwriter import visible
 from ..conftest import NAMESPACE, FakeApi, article, daemon_set, pod
 
 GOLDEN = Path(__file__).resolve().parents[4] / "e2e" / "golden"
-FEATURES = "l7-rules,hubble-ui,ingress-controller"
+FEATURES = "hubble-ui,ingress-controller"
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ async def test_today(api: FakeApi, golden: ModuleType) -> None:
     assert golden.not_permitted(text) == []
     assert text.endswith(
         "\n\nHelm chart version:    0.1.0\n"
-        "Not yet available:     l7-rules, hubble-ui, ingress-controller\n"
+        "Not yet available:     hubble-ui, ingress-controller\n"
     )
     assert " /¯¯\\__/¯¯\\    Hubble:         OK\n" in text
 
