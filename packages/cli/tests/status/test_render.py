@@ -137,6 +137,14 @@ def test_errors_and_warnings() -> None:
     ]
 
 
+async def test_objects_that_an_uninstall_left_are_no_managed_pods(api: FakeApi) -> None:
+    article(api)
+    api.objects = {path: o for path, o in api.objects.items() if not path.endswith("/cilium")}
+    api.pods = [p for p in api.pods if p["metadata"]["labels"].get("k8s-app") != "cilium"]
+    text = await text_of(api)
+    assert "0/18 managed by Cilium: no agent runs; 15 CiliumEndpoints are left\n" in text
+
+
 def test_colours_change_no_column() -> None:
     status = Status()
     status.error("cilium", "cilium", "x")

@@ -38,8 +38,7 @@ def render(status: Status, *, colour: bool = False, verbose: bool = False) -> st
     rows: list[Row] = [*_logo(status, paint), [""]]
     rows += _controllers(status, paint)
     rows += _containers(status, paint)
-    counts = status.pods_count
-    rows.append(["Cluster Pods:", f"{counts.by_cilium}/{counts.all} managed by Cilium"])
+    rows.append(["Cluster Pods:", _managed(status)])
     rows += _images(status)
     rows += _findings(status, paint)
     rows += _headed("Configuration:", ([" ", line] for line in status.config_errors))
@@ -90,6 +89,14 @@ def _summary(status: Status, controller: str, paint: Paint) -> str:
     if status.disabled(controller):
         parts.append(paint((CYAN, "disabled")))
     return ", ".join(parts) or paint((GREEN, "OK"))
+
+
+def _managed(status: Status) -> str:
+    counts = status.pods_count
+    if status.phase_count.get(AGENT) == {}:  # asked, and there is none
+        left = f"; {counts.by_cilium} CiliumEndpoints are left" if counts.by_cilium else ""
+        return f"0/{counts.all} managed by Cilium: no agent runs{left}"
+    return f"{counts.by_cilium}/{counts.all} managed by Cilium"
 
 
 def _controllers(status: Status, paint: Paint) -> Iterator[Row]:
