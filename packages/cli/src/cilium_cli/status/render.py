@@ -105,7 +105,7 @@ def _controllers(status: Status, paint: Paint) -> Iterator[Row]:
 
 
 def _counts(state: PodState, paint: Paint) -> str:
-    parts = [f"Desired: {state.desired}"] if state.desired else []
+    parts = [f"Desired: {state.desired}"]
     for word, number in (("Ready", state.ready), ("Available", state.available)):
         if number:
             colour = GREEN if number >= state.desired else YELLOW
@@ -129,7 +129,7 @@ def _containers(status: Status, paint: Paint) -> Iterator[Row]:
             for phase, number in sorted(phases.items()):
                 colour = RED if phase in ("Failed", "Unknown") else GREEN
                 parts.append(f"{phase}: {paint((colour, str(number)))}")
-            yield [name, ", ".join(parts)]
+            yield [name, ", ".join(parts) or paint((YELLOW, "none"))]
 
     return _headed("Containers:", rows())
 
