@@ -273,7 +273,8 @@ def test_cleanup_sees_what_the_agent_sees(article: Rendered) -> None:
     assert clean["tolerations"] == [{"operator": "Exists"}]
 
 
-def test_notes_name_what_is_missing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("more", "said"), [((), "installed"), (("--is-upgrade",), "upgraded")])
+def test_notes_name_what_is_missing(tmp_path: Path, more: tuple[str, ...], said: str) -> None:
     """`helm template` leaves NOTES.txt out, so a copy of the chart shows its text in an object."""
     copy = tmp_path / "cilium"
     shutil.copytree(CHART, copy)
@@ -284,9 +285,11 @@ def test_notes_name_what_is_missing(tmp_path: Path) -> None:
     done = run_helm(
         *("template", "cilium", str(copy), "-n", "kube-system", "-f", str(ARTICLE)),
         *("--set", "k8sServiceHost=h,k8sServicePort=1", "-s", "templates/shown.yaml"),
+        *more,
     )
     assert done.returncode == 0, done.stderr
     notes = yaml.safe_load(done.stdout)["data"]["notes"]
+    assert f" is being {said} in namespace kube-system.\n" in notes
     assert "hubble-ui, ingress-controller" in notes
     assert "\nProxies: DaemonSet cilium-envoy, " in notes
     assert "cilium status --wait --namespace kube-system" in notes

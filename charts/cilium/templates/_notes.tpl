@@ -1,7 +1,7 @@
 {{/* SPDX-License-Identifier: Apache-2.0 */}}
 {{/* What an installation prints. */}}
 {{- define "cilium.notes" -}}
-Cilium {{ .Chart.AppVersion }} is being installed in namespace {{ .Release.Namespace }}.
+Cilium {{ .Chart.AppVersion }} is being {{ ternary "upgraded" "installed" .Release.IsUpgrade }} in namespace {{ .Release.Namespace }}.
 
   cilium status --wait --namespace {{ .Release.Namespace }}
 

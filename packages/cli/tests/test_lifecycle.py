@@ -85,6 +85,15 @@ def test_uninstall_waits_for_the_hooks(called: Path) -> None:
         lifecycle.uninstall(lifecycle.Release(), "soon", dry_run=False)
 
 
+def test_uninstall_says_what_pods_need(called: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lifecycle.uninstall(lifecycle.Release(), "3m0s", dry_run=True)
+    assert capsys.readouterr().out == "done\n"
+    lifecycle.uninstall(lifecycle.Release(), "3m0s", dry_run=False)
+    said = capsys.readouterr().out
+    assert said.startswith("done\ncilium is gone from the cluster")
+    assert "kubectl delete pods --all-namespaces --field-selector spec.hostNetwork=false" in said
+
+
 def test_another_chart_version(called: Path) -> None:
     with pytest.raises(HelmError, match=r"--version: .*0\.1\.0 only"):
         lifecycle.install(lifecycle.Release(), lifecycle.Change(version="1.20.0"))

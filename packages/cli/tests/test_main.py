@@ -33,6 +33,8 @@ def test_help_lists_commands_and_examples() -> None:
         done = run(name, "--help")
         assert done.returncode == 0
         assert f"examples:\n  cilium {name}" in done.stdout
+    forward = run("hubble", "port-forward", "--help").stdout
+    assert "examples:\n  cilium hubble port-forward" in forward
 
 
 @pytest.mark.parametrize(

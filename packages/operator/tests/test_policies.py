@@ -59,6 +59,10 @@ def test_what_this_version_does_not_do_is_said() -> None:
     said = policies.condition(l7, NOW)
     assert said.status == "True"
     assert "dropped" in said.message
+    names = body({"endpointSelector": {}, "egress": [{"toFQDNs": [{"matchName": "a.example"}]}]})
+    said = policies.condition(names, NOW)
+    assert said.status == "True"
+    assert said.message.endswith("; toFQDNs matches nobody yet")
 
 
 def test_a_correction_turns_it_and_other_conditions_stay() -> None:

@@ -179,6 +179,10 @@ class Agent:
         manager, cni = await self._endpoints(addressing, kernel, keeper)
         await self._write_tables(reconciler, kernel, keeper)
         self._teller.state.open()
+        assert state.publisher is not None
+        state.publisher.withdraw_leftovers(
+            self._watches.ciliumendpoints.items.values(), manager.all()
+        )
         await self._open_node(cni)
         self._start_workers(reconciler, kernel, manager, policing.maps)
         garbage.settle()

@@ -10,6 +10,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
+import msgspec
 import pytest
 from fake_api import FakeApi, eventually, serving
 
@@ -18,6 +19,7 @@ from cilium_agent.k8s.client import ApiClient
 from cilium_agent.k8s.publisher import EndpointPublisher
 from cilium_agent.k8s.watches import Watches
 from cilium_agent.model import Endpoint, EndpointState
+from cilium_core.crds.models import CiliumEndpoint
 
 COLLECTION = "/apis/cilium.io/v2/namespaces/shop/ciliumendpoints"
 
@@ -239,3 +241,55 @@ async def test_repairs_of_one_object_have_a_pace() -> None:
             change(api, id=100 + number)
             await asyncio.sleep(0.01)
         assert publisher.repairs <= 1
+
+
+HERE = "172.30.0.11"
+
+
+def leftover(api: FakeApi, name: str, node: str = HERE, address: str = "10.0.0.99") -> None:
+    networking = {"addressing": [{"ipv4": address}], "node": node}
+    meta = {"name": name, "namespace": "shop"}
+    api.put(COLLECTION, {"metadata": meta, "status": {"id": 1, "networking": networking}})
+
+
+def listed(api: FakeApi) -> list[CiliumEndpoint]:
+    return [msgspec.convert(item, CiliumEndpoint) for item in api.collection(COLLECTION)]
+
+
+def names(api: FakeApi) -> list[str]:
+    return [item["metadata"]["name"] for item in api.collection(COLLECTION)]
+
+
+async def test_an_object_of_this_node_without_an_endpoint_goes() -> None:
+    api = FakeApi()
+    leftover(api, "gone")
+    leftover(api, "elsewhere", node="172.30.0.12")
+    leftover(api, "rebuilt", address="10.0.0.7")  # its endpoint does not know its pod yet
+    leftover(api, "web-0")
+    unnamed = replace(ENDPOINT, pod_namespace="", pod_name="", pod_uid="", labels={})
+    named = replace(ENDPOINT, ipv4=IPv4Address("10.0.0.8"))
+    api.fail_next = [500]
+    async with serving(api) as client, publishing(client) as publisher:
+        publisher.withdraw_leftovers(listed(api), [unnamed, named])
+        await eventually(lambda: "gone" not in names(api))
+        await eventually(lambda: publisher.pending == 0)
+        assert publisher.failures == 1
+    assert names(api) == ["elsewhere", "rebuilt", "web-0"]
+
+
+async def test_what_became_anothers_since_it_was_listed_is_no_leftover() -> None:
+    api = FakeApi()
+    for name in ("moved", "anew", "web-0"):
+        leftover(api, name)
+    seen = listed(api)
+    uid = stored(api)["metadata"]["uid"]
+    leftover(api, "moved", node="172.30.0.12")
+    api.remove(f"{COLLECTION}/anew")
+    leftover(api, "anew")
+    async with serving(api) as client, publishing(client) as publisher:
+        publisher.withdraw_leftovers(seen, [])
+        publisher.publish(replace(ENDPOINT, pod_uid=""))  # an ADD that comes right behind
+        await eventually(lambda: publisher.pending == 0)
+    assert names(api) == ["anew", "moved", "web-0"]
+    assert stored(api)["metadata"]["uid"] == uid, "changed, never away"
+    assert stored(api)["status"]["id"] == 7

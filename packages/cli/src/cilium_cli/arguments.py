@@ -29,6 +29,10 @@ _HUBBLE_EXAMPLES = """examples:
   hubble status
   hubble observe --follow
 """
+_FORWARD_EXAMPLES = """examples:
+  cilium hubble port-forward &
+  cilium hubble port-forward --port-forward 4300
+"""
 _INSTALL_EXAMPLES = """examples:
   cilium install -f values.yaml --wait
   cilium install --set cluster.name=lab --set operator.replicas=1
@@ -247,7 +251,14 @@ def _hubble_flags(parser: argparse.ArgumentParser, cluster: Parser) -> None:
         dest="hubble", metavar="<command>", title="commands", required=True, parser_class=Parser
     )
     text = "Lead a port of this machine to Hubble Relay, until interrupted."
-    forward = commands.add_parser("port-forward", help=text, description=text, parents=[cluster])
+    forward = commands.add_parser(
+        "port-forward",
+        help=text,
+        description=text,
+        parents=[cluster],
+        epilog=_FORWARD_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     forward.set_defaults(command="hubble port-forward")
     forward.add_argument(
         "--port-forward",

@@ -9,6 +9,11 @@ from cilium_cli.durations import parse_duration
 from cilium_cli.errors import HelmError
 from cilium_cli.helm import chart_path, chart_version, run_helm
 
+AFTER_UNINSTALL = """\
+{name} is gone from the cluster and from its nodes, and so are the network devices of pods.
+Pods that still run have no network, also after a new install, until they are restarted:
+  kubectl delete pods --all-namespaces --field-selector spec.hostNetwork=false
+"""
 _NAME_IN_USE = "cannot re-use a name that is still in use"  # Helm's words
 
 
@@ -98,6 +103,8 @@ def uninstall(release: Release, timeout: str, dry_run: bool) -> None:
     command = ["uninstall", release.name, "--wait", "--timeout", timeout, *release.flags()]
     what = f"uninstalling {release.name} (stops the agents, then cleans every node)"
     print(run_helm(command + ["--dry-run"] * dry_run, what), end="")
+    if not dry_run:
+        print(AFTER_UNINSTALL.format(name=release.name), end="")
 
 
 def _apply(verb: str, release: Release, change: Change) -> None:

@@ -19,6 +19,7 @@ from cilium_cli.kube.forward import listen
 from cilium_cli.kube.kubeconfig import Access
 
 PODS = "/api/v1/namespaces/kube-system/pods"
+RELAY = "/apis/apps/v1/namespaces/kube-system/deployments/hubble-relay"
 
 
 def relay(name: str, ready: str) -> dict[str, object]:
@@ -33,11 +34,18 @@ class Cluster:
 
     def __init__(self) -> None:
         self.pods = [relay("relay-0", "False"), relay("relay-1", "True")]
+        self.deployed = True
         self.refusal = b""
         self.asked: list[str] = []
         self.app = web.Application()
         self.app.router.add_get(PODS, self._list)
+        self.app.router.add_get(RELAY, self._deployment)
         self.app.router.add_get(PODS + "/{pod}/portforward", self._forward)
+
+    async def _deployment(self, _request: web.Request) -> web.Response:
+        if not self.deployed:
+            return web.json_response({"message": "not found"}, status=404)
+        return web.json_response({"metadata": {"name": "hubble-relay"}})
 
     async def _list(self, request: web.Request) -> web.Response:
         assert request.query["labelSelector"] == "k8s-app=hubble-relay"
@@ -114,6 +122,9 @@ async def test_what_goes_wrong_is_told(
     with pytest.raises(CliError, match="is not ready"):
         await forward(access, "kube-system", port)
     cluster.pods = []
+    with pytest.raises(CliError, match="^Deployment hubble-relay has no ready pod; "):
+        await forward(access, "kube-system", port)
+    cluster.deployed = False
     with pytest.raises(CliError, match="hubble.relay.enabled"):
         await forward(access, "kube-system", port)
 

@@ -66,7 +66,14 @@ def test_valid(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "1 policy is valid\n", "")
     done = run("-f", str(tmp_path), "-f", "-", stdin=GOOD)
     assert (done.returncode, done.stdout) == (0, "2 policies are valid\n")
-    assert run("-f", "-", stdin="").stdout == "0 policies are valid\n"
+
+
+@pytest.mark.parametrize("text", ["", "---\n", "{apiVersion: v1, kind: Pod}\n"])
+@pytest.mark.parametrize("more", [(), ("-o", "json")])
+def test_nothing_to_validate_is_an_error(text: str, more: tuple[str, ...]) -> None:
+    done = run("-f", "/dev/null", "-f", "-", *more, stdin=text)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Error: no policies in /dev/null, -" in done.stderr
 
 
 def test_one_line_for_each_problem(tmp_path: Path) -> None:

@@ -41,6 +41,19 @@ def test_roll_out() -> None:
     ]
 
 
+def test_nothing_wanted_is_said() -> None:
+    status = Status()
+    for name in ("cilium-operator", "hubble-relay"):
+        add_deployment(status, name, msgspec.convert(deployment(name, 0), Deployment))
+    add_daemon_set(status, "cilium", msgspec.convert(daemon_set("cilium", 0), DaemonSet))
+    assert status.problems(warnings=True) == [
+        "cilium: DaemonSet cilium wants 0 pods; at least one must run",
+        "cilium-operator: Deployment cilium-operator wants 0 pods; at least one must run",
+        "hubble-relay: Deployment hubble-relay wants 0 pods",
+    ]
+    assert len(status.problems(warnings=False)) == 2
+
+
 @pytest.mark.parametrize(
     ("phase", "reason", "errors", "warnings"),
     [

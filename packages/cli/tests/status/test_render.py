@@ -17,7 +17,7 @@ from cilium_cli.status.model import Status
 from cilium_cli.status.render import render
 from cilium_cli.status.tabwriter import visible
 
-from ..conftest import NAMESPACE, FakeApi, article, daemon_set, pod
+from ..conftest import NAMESPACE, FakeApi, article, daemon_set, deployment, pod
 
 GOLDEN = Path(__file__).resolve().parents[4] / "e2e" / "golden"
 FEATURES = "hubble-ui,ingress-controller"
@@ -81,8 +81,7 @@ async def test_today(api: FakeApi, golden: ModuleType) -> None:
     text = await text_of(api)
     assert golden.not_permitted(text) == []
     assert text.endswith(
-        "\n\nHelm chart version:    0.1.0\n"
-        "Not yet available:     hubble-ui, ingress-controller\n"
+        "\n\nHelm chart version:    0.1.0\nNot yet available:     hubble-ui, ingress-controller\n"
     )
     assert " /¯¯\\__/¯¯\\    Hubble:         OK\n" in text
 
@@ -148,6 +147,28 @@ def test_errors_and_warnings() -> None:
         "                 cilium    cilium-b    second",
         "Warnings:        cilium    cilium-a    careful",
     ]
+
+
+async def test_objects_that_an_uninstall_left_are_no_managed_pods(api: FakeApi) -> None:
+    article(api)
+    api.objects = {path: o for path, o in api.objects.items() if not path.endswith("/cilium")}
+    api.pods = [p for p in api.pods if p["metadata"]["labels"].get("k8s-app") != "cilium"]
+    text = await text_of(api)
+    assert "0/18 managed by Cilium: no agent runs; 15 CiliumEndpoints are left\n" in text
+
+
+async def test_a_controller_scaled_to_nothing_leaves_no_empty_line(api: FakeApi) -> None:
+    article(api)
+    for name in ("cilium-operator", "hubble-relay"):
+        api.add("deployments", deployment(name, 0))
+    api.pods = [p for p in api.pods if p["metadata"]["name"] not in ("op", "relay")]
+    text = await text_of(api)
+    assert "Operator:       1 errors\n" in text
+    assert "Hubble:         1 warnings\n" in text
+    assert "Deployment        cilium-operator    Desired: 0\n" in text
+    assert "Deployment        hubble-relay       Desired: 0\n" in text
+    assert "cilium-operator    none\n" in text
+    assert "hubble-relay       none\n" in text
 
 
 def test_colours_change_no_column() -> None:

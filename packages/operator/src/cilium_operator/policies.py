@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from cilium_core.crds.models import PolicyCondition
-from cilium_core.policy.available import L7_DROPPED, drops_l7, unavailable
+from cilium_core.policy.available import hints, unavailable
 from cilium_core.policy.language import parse, problems
 from cilium_operator.errors import ApiError
 
@@ -57,9 +57,7 @@ def condition(body: Mapping[str, Any], now: datetime) -> PolicyCondition:
     policies = [] if found else parse(body, CLUSTER)
     found = found or unavailable(policies)
     if not found:
-        text, status = "Policy validation succeeded", "True"
-        if drops_l7(policies):
-            text += f"; {L7_DROPPED}"
+        text, status = "; ".join(["Policy validation succeeded", *hints(policies)]), "True"
     else:
         more = f" (and {len(found) - SHOWN} more)" if len(found) > SHOWN else ""
         text = "; ".join(str(problem) for problem in found[:SHOWN]) + more

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from cilium_core.cidr import overlaps
 from cilium_operator.errors import ApiError
@@ -196,6 +197,33 @@ async def test_an_entry_that_is_no_cidr_is_named_and_nothing_given() -> None:
     await ours.sync("a", store.make("a", ("10.0.0.1/24",)), True)
     assert store.objects["a"].pod_cidrs == ("10.0.0.1/24",)
     assert store.objects["a"].error.startswith("spec.ipam.podCIDRs: '10.0.0.1/24' is not a CIDR")
+
+
+async def test_a_kept_cidr_outside_the_pool_is_told_once() -> None:
+    store = fake.FakeStore()
+    store.make("a", ("10.9.0.0/24", "fd00::/120"))
+    store.make("b", ("10.0.0.0/24", "fd00::100/120"))
+    with capture_logs() as said:
+        ours = controller(store)
+        await settle(store, ours, {"a", "b"})
+    assert store.objects["a"].pod_cidrs == ("10.9.0.0/24", "fd00::/120")
+    (warning,) = [entry for entry in said if "outside" in entry["event"]]
+    assert warning["log_level"] == "warning"
+    assert (warning["node"], warning["cidr"], warning["pool"]) == ("a", "10.9.0.0/24", POOL)
+
+
+@pytest.mark.parametrize(
+    ("network", "covered"),
+    [
+        ("10.0.2.0/24", True),
+        ("10.0.0.0/22", True),
+        ("10.0.0.0/21", False),
+        ("10.0.4.0/24", False),
+        ("10.0.3.7/32", True),
+    ],
+)
+def test_what_a_pool_covers(network: str, covered: bool) -> None:
+    assert Pool([ip_network(POOL)], 24).covers(ip_network(network)) is covered
 
 
 async def test_other_refusals_are_raised() -> None:

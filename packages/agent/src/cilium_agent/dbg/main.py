@@ -37,8 +37,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.exit(code)
 
 
+EXAMPLES = """examples:
+  cilium-dbg status --verbose
+  cilium-dbg endpoint list
+  cilium-dbg bpf policy get --all
+  cilium-dbg monitor -t drop
+"""
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="cilium-dbg", description="Look into this node's agent.")
+    parser = argparse.ArgumentParser(
+        prog="cilium-dbg",
+        description="Look into this node's agent.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--host", type=Path, default=DEFAULT_SOCKET, help="the agent's API socket")
     commands = parser.add_subparsers(required=True, metavar="command")
     _add_status(commands)

@@ -9,12 +9,16 @@ when it still describes that very endpoint: a pod's new sandbox has another.
 Other nodes reach a pod by its object, and the operator takes an identity without one for unused.
 So one that somebody deleted or changed is put right, as long as its pod lives: a pod that is gone
 or has ended belongs to others, who may have deleted its object for that.
+
+An object that says of a pod that it is on this node, without an endpoint here, is a leftover (of
+an earlier installation, say): it claims a network that the pod has not, and goes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import aiohttp
@@ -35,6 +39,7 @@ log = structlog.get_logger(__name__)
 # The shortest time between two repairs of one object: somebody else may be writing it too.
 REPAIR_SECONDS = 5.0
 ENDED = ("Succeeded", "Failed")
+FAILURES = (ApiError, aiohttp.ClientError, TimeoutError, msgspec.DecodeError)
 Key = tuple[str, str]
 
 
@@ -54,6 +59,7 @@ class EndpointPublisher:
         self._node = node_address
         self._encryption = models.EncryptionSpec(key=encryption_key)
         self._wishes: dict[Key, _Wish] = {}
+        self._leftovers: dict[Key, str] = {}  # the object's uid
         self._published: dict[Key, Endpoint] = {}
         self._repaired: dict[Key, float] = {}
         self._suspect: set[Key] = set()
@@ -69,7 +75,26 @@ class EndpointPublisher:
         """Create or update the endpoint's object."""
         key = _key(endpoint)
         self._published[key] = endpoint
+        self._leftovers.pop(key, None)
         self._want(key, _Wish(endpoint, present=True))
+
+    def withdraw_leftovers(
+        self, items: Iterable[models.CiliumEndpoint], endpoints: Iterable[Endpoint]
+    ) -> None:
+        """Delete those objects that name this node and describe none of its endpoints.
+
+        For the start, when all endpoints are restored: one that comes later is published, and
+        that overrides this.
+        """
+        held = list(endpoints)
+        keys = {_key(endpoint) for endpoint in held} | self._published.keys()
+        addresses = {str(a) for endpoint in held for a in (endpoint.ipv4, endpoint.ipv6) if a}
+        for item in items:
+            key = (item.metadata.namespace, item.metadata.name)
+            # A rebuilt endpoint may not know its pod yet: its address tells then.
+            if self._is_here(item) and key not in keys and not addresses & _addresses(item):
+                self._leftovers[key] = item.metadata.uid
+                self._more.set()
 
     def withdraw(self, endpoint: Endpoint) -> None:
         """Delete the endpoint's object if it still is this endpoint's."""
@@ -85,7 +110,7 @@ class EndpointPublisher:
     @property
     def pending(self) -> int:
         """How many wishes wait."""
-        return len(self._wishes)
+        return len(self._wishes) + len(self._leftovers)
 
     async def run(self) -> None:
         """Carry wishes out until cancelled."""
@@ -100,6 +125,11 @@ class EndpointPublisher:
                 elif self._wishes.get(key) is wish:
                     del self._wishes[key]
                     self._look_again(key)
+            for key, uid in list(self._leftovers.items()):
+                if not await self._remove_leftover(key, uid):
+                    failed = True
+                elif self._leftovers.get(key) == uid:
+                    del self._leftovers[key]
             if failed:
                 self._more.set()
                 await backoff.sleep()
@@ -154,14 +184,15 @@ class EndpointPublisher:
             if wish.repair and not await self._lives(wish.endpoint):
                 return True
             return await self._put(wish.endpoint, repair=wish.repair)
-        except (ApiError, aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as error:
-            self.failures += 1
-            log.warning(
-                "CiliumEndpoint not written",
-                pod="/".join(_key(wish.endpoint)),
-                error=str(error) or repr(error),
-            )
-            return False
+        except FAILURES as error:
+            return self._failed(_key(wish.endpoint), error)
+
+    def _failed(self, key: Key, error: Exception) -> bool:
+        self.failures += 1
+        log.warning(
+            "CiliumEndpoint not written", pod="/".join(key), error=str(error) or repr(error)
+        )
+        return False
 
     async def _lives(self, endpoint: Endpoint) -> bool:
         """Ask the API server whether the endpoint's pod is there and has not ended."""
@@ -209,6 +240,25 @@ class EndpointPublisher:
             await self._client.delete(path, found.metadata.uid)
         return True
 
+    async def _remove_leftover(self, key: Key, uid: str) -> bool:
+        """Delete an object that is still what was seen: the same one, and of this node."""
+        namespace, name = key
+        path = f"/apis/cilium.io/v2/namespaces/{namespace}/ciliumendpoints/{name}"
+        try:
+            found = await self._client.find(path, models.CiliumEndpoint)
+            stays = found is None or found.metadata.uid != uid or not self._is_here(found)
+            if stays or key in self._published:
+                return True
+            await self._client.delete(path, uid)
+        except FAILURES as error:
+            return self._failed(key, error)
+        log.info("CiliumEndpoint of a pod without an endpoint here; deleted", pod="/".join(key))
+        return True
+
+    def _is_here(self, item: models.CiliumEndpoint) -> bool:
+        networking = item.status.networking
+        return networking is not None and networking.node == self._node
+
 
 def owner_uid(item: models.CiliumEndpoint) -> str:
     """Return the uid of the pod that owns the object, empty when none does."""
@@ -218,6 +268,12 @@ def owner_uid(item: models.CiliumEndpoint) -> str:
 
 def _key(endpoint: Endpoint) -> Key:
     return endpoint.pod_namespace, endpoint.pod_name
+
+
+def _addresses(item: models.CiliumEndpoint) -> set[str]:
+    networking = item.status.networking
+    pairs = networking.addressing if networking is not None else []
+    return {text for pair in pairs for text in (pair.ipv4, pair.ipv6) if text}
 
 
 def _same(one: Endpoint, other: Endpoint) -> bool:

@@ -10,17 +10,22 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from cilium_cli.errors import CliError
+from cilium_cli.errors import ApiError, CliError
 from cilium_cli.kube.client import Client
 from cilium_cli.kube.forward import listen
 from cilium_cli.kube.kubeconfig import Access
 
 SELECTOR = "k8s-app=hubble-relay"
+DEPLOYMENT = "hubble-relay"
 RELAY_PORT = 4245
 
 
 class _Meta(msgspec.Struct):
     name: str
+
+
+class _Named(msgspec.Struct):
+    metadata: _Meta
 
 
 class _Condition(msgspec.Struct):
@@ -70,4 +75,15 @@ async def _ready(client: Client, namespace: str) -> str:
             return pod.metadata.name
     if pods:
         raise CliError("Hubble Relay is not ready; see cilium status")
-    raise CliError("Hubble Relay is not there; set hubble.relay.enabled=true and cilium upgrade")
+    try:
+        await client.get(f"/apis/apps/v1/namespaces/{namespace}/deployments/{DEPLOYMENT}", _Named)
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        raise CliError(
+            "Hubble Relay is not there; set hubble.relay.enabled=true and cilium upgrade"
+        ) from error
+    raise CliError(
+        f"Deployment {DEPLOYMENT} has no ready pod; see cilium status, and scale it up if it is "
+        f"scaled to 0: kubectl -n {namespace} scale deployment {DEPLOYMENT} --replicas=1"
+    )

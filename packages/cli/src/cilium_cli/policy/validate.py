@@ -7,7 +7,7 @@ import json as jsonlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from cilium_cli.policy.files import Manifest, load
+from cilium_cli.policy.files import FileError, Manifest, load
 from cilium_core.policy.language import is_checked, is_policy, problems
 
 
@@ -32,9 +32,12 @@ class Problem(NamedTuple):
 def run_validate(paths: Sequence[str], json: bool = False) -> int:
     """Print every problem of the policies in the files, or how many are valid.
 
-    Returns the exit status: 1 with problems, else 0. FileError when a file cannot be read.
+    Returns the exit status: 1 with problems, else 0. FileError when a file cannot be read, or
+    nothing in all of them is a policy or what policies refer to.
     """
     manifests = load(paths)
+    if not any(is_checked(manifest.body) for manifest in manifests):
+        raise FileError(f"no policies in {', '.join(paths)}")
     found = [problem for manifest in manifests for problem in check(manifest)]
     policies = sum(is_policy(manifest.body) for manifest in manifests)
     if json:

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cilium_cli.status.model import PodState, Status
+from cilium_cli.status.model import AGENT, OPERATOR, PodState, Status
 from cilium_cli.status.objects import DaemonSet, Deployment, Pod, image_of
 
+_MUST_RUN = frozenset({AGENT, OPERATOR})
 # The scheduler or the node put these pods away; their controller replaces them.
 _REPLACED = frozenset(
     {
@@ -53,6 +54,11 @@ def add_deployment(status: Status, name: str, found: Deployment) -> None:
 def _add(status: Status, name: str, state: PodState, seen: bool, updated: int) -> None:
     status.pod_state[name] = state
     kind = state.type
+    if not state.desired and seen:
+        if name in _MUST_RUN:
+            status.error(name, name, f"{kind} {name} wants 0 pods; at least one must run")
+        else:
+            status.warning(name, name, f"{kind} {name} wants 0 pods")
     not_ready = state.desired - state.ready
     not_available = state.desired - state.available
     if not_ready > 0:

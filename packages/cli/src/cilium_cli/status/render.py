@@ -38,8 +38,7 @@ def render(status: Status, *, colour: bool = False, verbose: bool = False) -> st
     rows: list[Row] = [*_logo(status, paint), [""]]
     rows += _controllers(status, paint)
     rows += _containers(status, paint)
-    counts = status.pods_count
-    rows.append(["Cluster Pods:", f"{counts.by_cilium}/{counts.all} managed by Cilium"])
+    rows.append(["Cluster Pods:", _managed(status)])
     rows += _images(status)
     rows += _findings(status, paint)
     rows += _headed("Configuration:", ([" ", line] for line in status.config_errors))
@@ -92,13 +91,21 @@ def _summary(status: Status, controller: str, paint: Paint) -> str:
     return ", ".join(parts) or paint((GREEN, "OK"))
 
 
+def _managed(status: Status) -> str:
+    counts = status.pods_count
+    if status.phase_count.get(AGENT) == {}:  # asked, and there is none
+        left = f"; {counts.by_cilium} CiliumEndpoints are left" if counts.by_cilium else ""
+        return f"0/{counts.all} managed by Cilium: no agent runs{left}"
+    return f"{counts.by_cilium}/{counts.all} managed by Cilium"
+
+
 def _controllers(status: Status, paint: Paint) -> Iterator[Row]:
     for name, state in sorted(status.pod_state.items()):
         yield [state.type, name, _counts(state, paint)]
 
 
 def _counts(state: PodState, paint: Paint) -> str:
-    parts = [f"Desired: {state.desired}"] if state.desired else []
+    parts = [f"Desired: {state.desired}"]
     for word, number in (("Ready", state.ready), ("Available", state.available)):
         if number:
             colour = GREEN if number >= state.desired else YELLOW
@@ -122,7 +129,7 @@ def _containers(status: Status, paint: Paint) -> Iterator[Row]:
             for phase, number in sorted(phases.items()):
                 colour = RED if phase in ("Failed", "Unknown") else GREEN
                 parts.append(f"{phase}: {paint((colour, str(number)))}")
-            yield [name, ", ".join(parts)]
+            yield [name, ", ".join(parts) or paint((YELLOW, "none"))]
 
     return _headed("Containers:", rows())
 

@@ -2,7 +2,8 @@
 """What the policy language says and this version's datapath does not do yet. Pure.
 
 A policy that asks for the first kind is not enforced at all and says so; the second kind is
-enforced by refusing what it governs wherever nobody is there to do it.
+enforced by refusing what it governs wherever nobody is there to do it. Names are of that kind:
+until somebody looks at DNS answers a name stands for nobody, so it allows nothing.
 """
 
 from __future__ import annotations
@@ -10,10 +11,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cilium_core.errors import FieldError
-from cilium_core.policy.rules import Policy
+from cilium_core.policy.language.names import SOURCE
+from cilium_core.policy.rules import L7Kind, Policy, Rule
 
 NOT_ENFORCED = "the host firewall is not available yet; use endpointSelector"
 L7_DROPPED = "what application rules govern is dropped on nodes whose proxy does not run"
+KAFKA_DROPPED = "connections that Kafka rules govern are dropped: no proxy speaks Kafka yet"
+NAMES_MATCH_NOBODY = "toFQDNs matches nobody yet"
+
+
+def hints(policies: Iterable[Policy]) -> list[str]:
+    """Return what valid policies ask for and do not get everywhere, a sentence each."""
+    stated = [rule for policy in policies for rule in policy.rules]
+    kinds = {rule.l7.kind for rule in stated if rule.l7 is not None}
+    return [
+        *([L7_DROPPED] if kinds - {L7Kind.KAFKA} else []),
+        *([KAFKA_DROPPED] if L7Kind.KAFKA in kinds else []),
+        *([NAMES_MATCH_NOBODY] if any(map(_names, stated)) else []),
+    ]
 
 
 def unavailable(policies: Iterable[Policy]) -> list[FieldError]:
@@ -25,6 +40,7 @@ def unavailable(policies: Iterable[Policy]) -> list[FieldError]:
     ]
 
 
-def drops_l7(policies: Iterable[Policy]) -> bool:
-    """Tell whether policies have application rules, whose connections need a proxy."""
-    return any(rule.l7 is not None for policy in policies for rule in policy.rules)
+def _names(rule: Rule) -> bool:
+    """Tell whether a rule has peers by their DNS names."""
+    selectors = rule.peers.selectors if rule.peers is not None else ()
+    return any(one.key.startswith(SOURCE) for each in selectors for one in each.requirements)

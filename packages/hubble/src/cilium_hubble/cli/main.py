@@ -30,6 +30,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.exit(code)
 
 
+EXAMPLES = """examples:
+  hubble status
+  hubble observe --follow
+  hubble list nodes
+"""
+OBSERVE_EXAMPLES = """examples:
+  hubble observe --last 50
+  hubble observe --follow --namespace shop --verdict DROPPED
+  hubble observe --since 5m --to-pod shop/db --protocol tcp -o json
+"""
+
+
 def run(argv: Sequence[str]) -> int:
     """Parse and run; the exit code."""
     arguments = _parser().parse_args(argv)
@@ -38,10 +50,20 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="hubble", description="Look at flows in the cluster.")
+    parser = argparse.ArgumentParser(
+        prog="hubble",
+        description="Look at flows in the cluster.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     commands = parser.add_subparsers(required=True, metavar="command")
     watch = commands.add_parser(
-        "observe", help="observe flows", usage="hubble observe [flags]", allow_abbrev=False
+        "observe",
+        help="observe flows",
+        usage="hubble observe [flags]",
+        allow_abbrev=False,
+        epilog=OBSERVE_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     observe.add_flags(watch)
     serverflags.add_flags(watch, timeout=False)

@@ -47,6 +47,7 @@ class IpamController:
         self._warn = warn
         self._latest: dict[str, CiliumNodeView] = {}
         self._unsure: set[str] = set()
+        self._outside: set[tuple[str, Network]] = set()
         self.failing: dict[str, str] = {}
 
     def start(self, nodes: Iterable[CiliumNodeView]) -> None:
@@ -68,6 +69,7 @@ class IpamController:
             node = await self._store.read(name)
             if node is None:
                 self._unsure.discard(name)
+                self._tell_outside(name, ())
                 return self._allocator.forget(name)
         elif name in self._unsure or self._is_stale(node):
             node = await self._store.read(name)
@@ -121,7 +123,25 @@ class IpamController:
             except FieldError as error:
                 problems.append(str(error))
         problems += [str(conflict) for conflict in self._allocator.adopt(node.name, listed)]
+        self._tell_outside(node.name, listed)
         return listed, problems
+
+    def _tell_outside(self, name: str, listed: Iterable[Network]) -> None:
+        """Say once of each CIDR that it is kept although the configured pool has it not."""
+        outside = set()
+        for network in listed:
+            pool = self._allocator.pools.get(network.version)
+            if pool is not None and pool.covers(network):
+                continue
+            outside.add((name, network))
+            if (name, network) not in self._outside:
+                log.warning(
+                    "pod CIDR is kept although it is outside the configured pool",
+                    node=name,
+                    cidr=str(network),
+                    pool=", ".join(map(str, pool.networks)) if pool is not None else "none",
+                )
+        self._outside = {told for told in self._outside if told[0] != name} | outside
 
     async def _report(self, node: CiliumNodeView, error: str) -> None:
         if error:

@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 
 from cilium_core.addresses import Network
-from cilium_core.cidr import block_at, block_count, blocks_touched, merge_ranges
+from cilium_core.cidr import block_at, block_count, blocks_touched, merge_ranges, overlaps
 
 
 class Pool:
@@ -45,6 +45,12 @@ class Pool:
             if inside:
                 touched.append(range(start + inside.start, start + inside.stop))
         return touched
+
+    def covers(self, network: Network) -> bool:
+        """Tell whether a network of this family lies inside one of the ranges."""
+        return any(
+            network.prefixlen >= one.prefixlen and overlaps(network, one) for one in self.networks
+        )
 
     def exact(self, network: Network) -> int | None:
         """Return the number of the block that is this very network, or None."""
