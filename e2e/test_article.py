@@ -106,12 +106,15 @@ def test_responses_have_status_and_latency(hubble: Hubble, visible: float) -> No
 
 
 def test_names_that_pods_ask_for(hubble: Hubble, visible: float) -> None:
-    def askers() -> set[str]:
-        found = _l7(hubble, visible, "--protocol", "dns")
-        return {_app(f["source"]) for f in found if f["l7"]["type"] == "REQUEST"}
+    """The bot asks all the time, web when it connects anew; the others ask for nothing."""
 
-    wanted = {"vote-bot", "web-svc"}  # the others ask for nothing
-    assert _within(60, lambda: wanted <= askers()), askers()
+    def asked_for() -> set[str]:
+        found = _l7(hubble, visible, "--protocol", "dns")
+        asking = [f for f in found if f["l7"]["type"] == "REQUEST"]
+        return {f["l7"]["dns"]["query"] for f in asking if _app(f["source"]) == "vote-bot"}
+
+    name = "web-svc.emojivoto.svc.cluster.local."
+    assert _within(60, lambda: name in asked_for()), asked_for()
 
 
 def test_votes_go_on_through_the_proxies(

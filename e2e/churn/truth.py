@@ -47,7 +47,6 @@ class Truth:
         self._nodes = {item["metadata"]["name"]: _addresses(item) for item in of["CiliumNode"]}
         groups = [cidr_group(item) for item in of["CiliumCIDRGroup"]]
         self._groups: list[CIDRGroup] = groups
-        self._prefixes = _named(objects, cluster) | {p for g in groups for p in g.prefixes}
         self._endpoints = {_name(item): item["status"] for item in of["CiliumEndpoint"]}
         self._pods = [item for item in of["Pod"] if _has_network(item)]
         self._servers = [
@@ -57,6 +56,10 @@ class Truth:
             for endpoint in item["endpoints"]
             for text in endpoint["addresses"]
         ]
+        on_nodes = {address for own in self._nodes.values() for address in own}
+        self._outside = {ip_network(one) for one in self._servers if one not in on_nodes}
+        named = _named(objects, cluster) | {p for g in groups for p in g.prefixes}
+        self._prefixes = named | self._outside
         self.waits = [*self._waits(of["Pod"])]
 
     def differences(self, node: str, maps: NodeMaps) -> list[str]:
@@ -141,7 +144,8 @@ class Truth:
             for address, kind in addresses.items() if name != node else ():
                 tunnel = self._tunnel(name) if kind != "InternalIP" else None
                 found[ip_network(address)] = Place(Reserved.REMOTE_NODE, tunnel)
-        found |= {ip_network(one): Place(Reserved.KUBE_APISERVER) for one in self._servers}
+        on_nodes = {ip_network(one) for one in self._servers} - self._outside
+        found |= dict.fromkeys(on_nodes, Place(Reserved.KUBE_APISERVER))
         found |= {ip_network(address): Place(Reserved.HOST) for address in maps.hosts}
         for pod in self._pods:
             home = pod["spec"]["nodeName"]
@@ -210,8 +214,8 @@ class Truth:
         for member in Reserved:
             if member is Reserved.HOST:
                 yield int(member), own.seen_from(own)
-            elif member is Reserved.KUBE_APISERVER and self.world.apiserver is not None:
-                yield int(member), self.world.apiserver.labels
+            elif member is Reserved.KUBE_APISERVER and self._on_other_nodes(node):
+                yield int(member), {SERVER: "", f"reserved:{Reserved.REMOTE_NODE.label}": ""}
             elif member:
                 yield int(member), {f"reserved:{member.label}": ""}
         yield from self.identities.items()
@@ -221,13 +225,21 @@ class Truth:
 
     def _prefix_labels(self, prefix: Network) -> LabelSet:
         labels = cidr_labels(prefix, dual_stack=True)
+        if prefix in self._outside:
+            labels = {**labels, SERVER: ""}
         covering = {prefix.supernet(new_prefix=n) for n in range(prefix.prefixlen + 1)}
         for group in self._groups:
             if covering & group.prefixes:
                 labels |= group.labels
         return labels
 
+    def _on_other_nodes(self, node: str) -> bool:
+        """Whether an API server is on another node; all those share one identity."""
+        others = {a for name, own in self._nodes.items() for a in own if name != node}
+        return not others.isdisjoint(self._servers)
 
+
+SERVER = f"reserved:{Reserved.KUBE_APISERVER.label}"
 KINDS = (
     *("Namespace", "Node", "Pod", "EndpointSlice", "NetworkPolicy", "CiliumNetworkPolicy"),
     *("CiliumClusterwideNetworkPolicy", "CiliumCIDRGroup", "CiliumIdentity", "CiliumEndpoint"),
