@@ -105,16 +105,23 @@ def test_responses_have_status_and_latency(hubble: Hubble, visible: float) -> No
     assert {_app(flow["destination"]) for flow in _within(60, failures)} == {"vote-bot"}
 
 
-def test_names_that_pods_ask_for(hubble: Hubble, visible: float) -> None:
-    """The bot asks all the time, web when it connects anew; the others ask for nothing."""
+def test_names_that_pods_ask_for(kube: Kube, hubble: Hubble, visible: float) -> None:
+    ask = "import socket; socket.getaddrinfo('web-svc.emojivoto', 80)"
+    apps = {"emoji-svc", "voting-svc", "web-svc", "vote-bot"}
+    for deployment in ("emoji", "voting", "web", "vote-bot"):
+        kube.kubectl("-n", "emojivoto", "exec", f"deploy/{deployment}", "--", "python3", "-c", ask)
 
-    def asked_for() -> set[str]:
-        found = _l7(hubble, visible, "--protocol", "dns")
-        asking = [f for f in found if f["l7"]["type"] == "REQUEST"]
-        return {f["l7"]["dns"]["query"] for f in asking if _app(f["source"]) == "vote-bot"}
+    def told() -> tuple[set[str], set[str]]:
+        found = [f for f in _l7(hubble, visible, "--protocol", "dns") if _is_web(f)]
+        questions = [f for f in found if f["l7"]["type"] == "REQUEST"]
+        answers = [f for f in found if f["l7"].get("dns", {}).get("ips")]
+        return {_app(f["source"]) for f in questions}, {_app(f["destination"]) for f in answers}
 
-    name = "web-svc.emojivoto.svc.cluster.local."
-    assert _within(60, lambda: name in asked_for()), asked_for()
+    assert _within(SEEN_SECONDS, lambda: told() == (apps, apps)), told()
+
+
+def _is_web(flow: dict[str, Any]) -> bool:
+    return bool(flow["l7"]["dns"]["query"] == "web-svc.emojivoto.svc.cluster.local.")
 
 
 def test_votes_go_on_through_the_proxies(
