@@ -22,6 +22,7 @@ from cilium_core.proto.flow_pb2 import Flow
 from cilium_hubble.flows.build import FlowBuilder
 from cilium_hubble.flows.chunk import Names
 from cilium_hubble.flows.ingest import Ingest
+from cilium_hubble.observer.methods import answering, serialize
 from cilium_hubble.observer.query import Query, parse
 from cilium_hubble.observer.rate import Rate
 from cilium_hubble.observer.reader import Reader
@@ -139,30 +140,13 @@ class Observer:
 
 def handler(observer: Observer) -> grpc.GenericRpcHandler:
     """Return the service for a server. Methods that it lacks answer UNIMPLEMENTED."""
-    unary = {
-        "ServerStatus": (observer.server_status, pb.ServerStatusRequest),
-        "GetNodes": (observer.get_nodes, pb.GetNodesRequest),
-        "GetNamespaces": (observer.get_namespaces, pb.GetNamespacesRequest),
-    }
-    methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-        name: grpc.unary_unary_rpc_method_handler(
-            method,  # type: ignore[arg-type]
-            request_deserializer=request.FromString,
-            response_serializer=_serialize,
-        )
-        for name, (method, request) in unary.items()
-    }
+    methods = answering(observer)
     methods["GetFlows"] = grpc.unary_stream_rpc_method_handler(
         observer.get_flows,
         request_deserializer=pb.GetFlowsRequest.FromString,
-        response_serializer=_serialize,
+        response_serializer=serialize,
     )
     return grpc.method_handlers_generic_handler(SERVICE, methods)
-
-
-def _serialize(message: Any) -> bytes:
-    raw: bytes = message.SerializeToString()
-    return raw
 
 
 async def _tell_version(context: Context) -> None:

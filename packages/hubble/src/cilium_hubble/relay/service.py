@@ -15,6 +15,7 @@ import numpy as np
 from cilium_core.proto import observer_pb2 as pb
 from cilium_core.proto.batches_pb2 import Batch
 from cilium_hubble.observer import batches
+from cilium_hubble.observer.methods import answering
 from cilium_hubble.observer.service import SERVICE
 from cilium_hubble.relay import limits
 from cilium_hubble.relay.merging import Merge
@@ -182,19 +183,7 @@ def _limited(
 
 def handlers(relay: Relay) -> list[grpc.GenericRpcHandler]:
     """Return the services for a server. Methods that it lacks answer UNIMPLEMENTED."""
-    unary = {
-        "ServerStatus": (relay.server_status, pb.ServerStatusRequest),
-        "GetNodes": (relay.get_nodes, pb.GetNodesRequest),
-        "GetNamespaces": (relay.get_namespaces, pb.GetNamespacesRequest),
-    }
-    methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-        name: grpc.unary_unary_rpc_method_handler(
-            method,  # type: ignore[arg-type]
-            request_deserializer=request.FromString,
-            response_serializer=_serialize,
-        )
-        for name, (method, request) in unary.items()
-    }
+    methods = answering(relay)
     methods["GetFlows"] = grpc.unary_stream_rpc_method_handler(
         relay.get_flows,
         request_deserializer=pb.GetFlowsRequest.FromString,
@@ -209,8 +198,3 @@ def handlers(relay: Relay) -> list[grpc.GenericRpcHandler]:
         grpc.method_handlers_generic_handler(SERVICE, methods),
         grpc.method_handlers_generic_handler(batches.SERVICE, {"GetFlows": batched}),
     ]
-
-
-def _serialize(message: Any) -> bytes:
-    raw: bytes = message.SerializeToString()
-    return raw
