@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import hubble_ring
-from bench.report import Result, publish
-from bench.statistics import mad
+from bench.report import Result, publish, rate
 from cilium_core.addresses import pack_address
 from cilium_core.layouts.events import EventType
 from cilium_core.proto.flow_pb2 import DROPPED, FlowFilter
@@ -130,27 +129,13 @@ class _Hubble:
         return spent
 
 
-def _rate(name: str, samples: list[float], target: float | None, note: str) -> Result:
-    value = float(np.median(samples))
-    return Result(
-        name=name,
-        value=round(value),
-        unit="1/s",
-        target=target,
-        met=None if target is None else value >= target,
-        spread=round(mad(samples)),
-        samples=samples,
-        note=note,
-    )
-
-
 def _ingest(events: Rows) -> list[Result]:
     results = []
     for batch, note in ((4096, "a busy ring"), (500, "50 000/s read every 10 ms")):
         hubble = _Hubble()
         samples = [len(events) / hubble.round(events, batch) for _ in range(ROUNDS)]
         name = f"events decoded and stored, batches of {batch}"
-        results.append(_rate(name, samples, RATE_TARGET, f"{note}; sent = seen"))
+        results.append(rate(name, samples, RATE_TARGET, f"{note}; sent = seen"))
     return results
 
 
@@ -184,8 +169,8 @@ def _queries(events: Rows) -> list[Result]:
     built_rates = [_timed(built) for _ in range(ROUNDS)]
     filtered = [_timed(lambda: len(check(chunk))) for _ in range(ROUNDS)]
     return [
-        _rate("flows made into messages", built_rates, None, "serialised"),
-        _rate("flows filtered", filtered, None, "pod, verdict and port"),
+        rate("flows made into messages", built_rates, None, "serialised"),
+        rate("flows filtered", filtered, None, "pod, verdict and port"),
     ]
 
 

@@ -21,8 +21,7 @@ import grpc.aio
 import numpy as np
 import structlog
 
-from bench.report import Result, bound
-from bench.statistics import mad
+from bench.report import Result, bound, rate
 from cilium_core.proto.observer_pb2 import GetFlowsRequest
 from cilium_hubble.relay.dialing import Dialer
 from cilium_hubble.relay.merging import Merge
@@ -117,7 +116,7 @@ async def _throughput(count: int) -> list[Result]:
     cpu = float(np.median([1e6 * one.cpu / one.flows for one in rounds]))
     target = RATE_TARGET if count == 10 else None
     return [
-        _rate(f"flows merged, {count} nodes", rates, target, f"{cpu:.1f} µs of CPU a flow"),
+        rate(f"flows merged, {count} nodes", rates, target, f"{cpu:.1f} µs of CPU a flow"),
         bound(
             f"order inversions, {count} nodes",
             [float(sum(one.inversions for one in rounds))],
@@ -132,7 +131,7 @@ async def _single() -> Result:
     flows = TOTAL // 4
     async with _nodes(1, flows) as pool:
         rates = [await _baseline(pool, flows) for _ in range(ROUNDS)]
-    return _rate("flows read from one node, no merge", rates, None, "the baseline")
+    return rate("flows read from one node, no merge", rates, None, "the baseline")
 
 
 async def _latency(name: str, active: int, batch: int) -> Result:
@@ -175,7 +174,7 @@ async def _edge(name: str, path: str) -> Result:
         await server.start()
         rates = [await asyncio.to_thread(_client, port, path) for _ in range(3)]
         await server.stop(0)
-    return _rate(name, rates, None, "client, relay and nodes on these cores")
+    return rate(name, rates, None, "client, relay and nodes on these cores")
 
 
 _CLIENT = """
@@ -202,20 +201,6 @@ def _client(port: int, path: str) -> float:
     if int(count) < EDGE_FLOWS:
         raise AssertionError(f"{EDGE_FLOWS} sent, {count} got")
     return int(count) / float(seconds)
-
-
-def _rate(name: str, samples: list[float], target: float | None, note: str) -> Result:
-    value = float(np.median(samples))
-    return Result(
-        name=name,
-        value=round(value),
-        unit="1/s",
-        target=target,
-        met=None if target is None else value >= target,
-        spread=round(mad(samples)),
-        samples=samples,
-        note=note,
-    )
 
 
 async def _all() -> list[Result]:

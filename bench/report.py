@@ -131,3 +131,18 @@ def _verdict(result: Result) -> str:
     if result.met:
         return "met"
     return f"MISSED by {abs(result.value - result.target) / result.target:.0%}"
+
+
+def rate(name: str, samples: list[float], target: float | None, note: str) -> Result:
+    """Return a result of so many a second: the middle of the samples, which must reach `target`."""
+    value = median(samples)
+    return Result(
+        name=name,
+        value=round(value),
+        unit="1/s",
+        target=target,
+        met=None if target is None else value >= target,
+        spread=round(mad(samples)),
+        samples=samples,
+        note=note,
+    )
