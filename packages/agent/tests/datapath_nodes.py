@@ -7,6 +7,7 @@ import asyncio
 import json
 import socket
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -207,3 +208,27 @@ def exchange(client_ns, target: str, port: int, server_ns, bind: str, bind_port:
             thread.join()
     assert back == payload
     return seen[0], peer
+
+
+def two_nodes(root: Path, new_namespace: Callable[[], object]) -> tuple[list[Node], dict[str, Pod]]:
+    """Return two nodes that know each other, with pods a1 and a2 on the first, b1 on the second."""
+    nodes = [Node(number, new_namespace(), root) for number in (0, 1)]
+    nodes[0].namespace.ip(
+        "link", "add", "under", "type", "veth", "peer", "name", "under",
+        "netns", nodes[1].namespace.path,
+    )  # fmt: skip
+    for node in nodes:
+        node.start()
+    nodes[0].knows(nodes[1], 4)
+    nodes[1].knows(nodes[0], 4)
+    pods = {
+        "a1": nodes[0].add_pod(new_namespace(), 11),
+        "a2": nodes[0].add_pod(new_namespace(), 12),
+        "b1": nodes[1].add_pod(new_namespace(), 13),
+    }
+    for node in nodes:
+        for pod in pods.values():
+            for address in (pod.v4, pod.v6):
+                key = IpcacheKey(*pack_network(address))
+                node.store.ipcache.upsert({key: IpcacheInfo(pod.endpoint.identity)})
+    return nodes, pods

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from datapath_nodes import Node, Pod, exchange, open_socket
+from datapath_nodes import Node, Pod, exchange, open_socket, two_nodes
 from datapath_proxy import Proxy
 from pyroute2 import IPRoute
 
@@ -21,8 +21,6 @@ from cilium_agent.datapath.endpoints import Enforcement
 from cilium_agent.datapath.policy import KernelPolicy
 from cilium_agent.datapath.programs import cleanup
 from cilium_agent.host import redirects, sysctl
-from cilium_core.addresses import pack_network
-from cilium_core.layouts.datapath import IpcacheInfo, IpcacheKey
 from cilium_core.layouts.redirect import BLOCK, RedirectInfo, RedirectKey
 from cilium_core.marks import Mark
 from cilium_core.policy.rules import Direction
@@ -94,25 +92,8 @@ def prepare(node: Node) -> None:
 
 @pytest.fixture(scope="module")
 def made(bpffs: Path, new_namespace: Callable) -> Iterator[World]:
-    nodes = [Node(number, new_namespace(), bpffs / "redirect") for number in (0, 1)]
-    nodes[0].namespace.ip(
-        "link", "add", "under", "type", "veth", "peer", "name", "under",
-        "netns", nodes[1].namespace.path,
-    )  # fmt: skip
+    nodes, pods = two_nodes(bpffs / "redirect", new_namespace)
     for node in nodes:
-        node.start()
-    nodes[0].knows(nodes[1], 4)
-    nodes[1].knows(nodes[0], 4)
-    pods = {
-        "a1": nodes[0].add_pod(new_namespace(), 11),
-        "a2": nodes[0].add_pod(new_namespace(), 12),
-        "b1": nodes[1].add_pod(new_namespace(), 13),
-    }
-    for node in nodes:
-        for pod in pods.values():
-            for address in (pod.v4, pod.v6):
-                key = IpcacheKey(*pack_network(address))
-                node.store.ipcache.upsert({key: IpcacheInfo(pod.endpoint.identity)})
         prepare(node)
     yield World(nodes, pods)
     for node in nodes:

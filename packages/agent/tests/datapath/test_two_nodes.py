@@ -14,7 +14,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from datapath_nodes import PROTO, VIPS, Node, Pod, exchange, open_socket
+from datapath_nodes import PROTO, VIPS, Node, Pod, exchange, open_socket, two_nodes
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
@@ -55,25 +55,7 @@ def cluster(
     bpffs: Path, new_namespace: Callable, request: pytest.FixtureRequest
 ) -> Iterator[Cluster]:
     """Two nodes and three pods, without a policy and with one that names every peer there is."""
-    nodes = [Node(number, new_namespace(), bpffs) for number in (0, 1)]
-    nodes[0].namespace.ip(
-        "link", "add", "under", "type", "veth", "peer", "name", "under",
-        "netns", nodes[1].namespace.path,
-    )  # fmt: skip
-    for node in nodes:
-        node.start()
-    nodes[0].knows(nodes[1], 4)
-    nodes[1].knows(nodes[0], 4)
-    pods = {
-        "a1": nodes[0].add_pod(new_namespace(), 11),
-        "a2": nodes[0].add_pod(new_namespace(), 12),
-        "b1": nodes[1].add_pod(new_namespace(), 13),
-    }
-    for node in nodes:
-        for pod in pods.values():
-            for address in (pod.v4, pod.v6):
-                key = IpcacheKey(*pack_network(address))
-                node.store.ipcache.upsert({key: IpcacheInfo(pod.endpoint.identity)})
+    nodes, pods = two_nodes(bpffs, new_namespace)
     for node in nodes:
         node.policy = KernelPolicy(node.store)
         if request.param == "policy":

@@ -7,15 +7,14 @@ log when it is ready, and a log that has gone over it makes a snapshot. Event lo
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
 import grpc
-import grpc.aio
 
+from cilium_agent import sockets
 from cilium_agent.nodestate.encode import change
 from cilium_agent.nodestate.facts import Fact
 from cilium_agent.nodestate.state import Change
@@ -23,7 +22,6 @@ from cilium_core.proto import nodestate_pb2 as pb
 
 SERVICE = "cilium.python.nodestate.v1.NodeState"
 PIECE = 100  # changes in one message
-STOP_SECONDS = 0.5
 
 
 class Source(Protocol):
@@ -67,24 +65,9 @@ def handler(source: Source) -> grpc.GenericRpcHandler:
     return grpc.method_handlers_generic_handler(SERVICE, {"Watch": method})
 
 
-@contextlib.asynccontextmanager
-async def serve(path: Path, source: Source) -> AsyncIterator[None]:
+def serve(path: Path, source: Source) -> AbstractAsyncContextManager[None]:
     """Serve on a unix socket that only root may use; a stale socket file is replaced."""
-    server = grpc.aio.server()
-    server.add_generic_rpc_handlers((handler(source),))
-    _make_way(path)
-    server.add_insecure_port(f"unix:{path}")
-    await server.start()
-    os.chmod(path, 0o660)
-    try:
-        yield
-    finally:
-        await server.stop(STOP_SECONDS)
-
-
-def _make_way(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
+    return sockets.serve(path, handler(source), 0o660)
 
 
 def _snapshot(epoch: str, revision: int, facts: Sequence[Fact]) -> list[pb.Update]:

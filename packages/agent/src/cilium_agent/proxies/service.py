@@ -8,16 +8,15 @@ replaced by what is newer. Event loop only.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import grpc
-import grpc.aio
 import structlog
 
+from cilium_agent import sockets
 from cilium_agent.proxies.encode import KINDS, removal, rule_set
 from cilium_agent.proxies.rulesets import Held, RuleSets
 from cilium_core.proto import proxy_pb2 as pb
@@ -26,7 +25,6 @@ log = structlog.get_logger(__name__)
 
 SERVICE = "cilium.python.proxy.v1.Proxies"
 PIECE = 100  # rule sets in one message
-STOP_SECONDS = 0.5
 
 
 class Follower:
@@ -114,21 +112,6 @@ def _take(book: RuleSets, report: pb.Report) -> None:
         book.acknowledge(result.port, result.revision, result.error)
 
 
-def _make_way(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-
-
-@contextlib.asynccontextmanager
-async def serve(path: Path, book: RuleSets) -> AsyncIterator[None]:
+def serve(path: Path, book: RuleSets) -> AbstractAsyncContextManager[None]:
     """Serve on a unix socket that only its owner may use; a stale socket file is replaced."""
-    server = grpc.aio.server()
-    server.add_generic_rpc_handlers((handler(book),))
-    _make_way(path)
-    server.add_insecure_port(f"unix:{path}")
-    await server.start()
-    os.chmod(path, 0o600)
-    try:
-        yield
-    finally:
-        await server.stop(STOP_SECONDS)
+    return sockets.serve(path, handler(book), 0o600)

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""gRPC on unix sockets, for the other processes of this node."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import grpc.aio
+
+STOP_SECONDS = 0.5
+
+
+@contextlib.asynccontextmanager
+async def serve(path: Path, handler: grpc.GenericRpcHandler, mode: int) -> AsyncIterator[None]:
+    """Serve on a socket with these permissions; a stale socket file is replaced."""
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((handler,))
+    _make_way(path)
+    server.add_insecure_port(f"unix:{path}")
+    await server.start()
+    os.chmod(path, mode)
+    try:
+        yield
+    finally:
+        await server.stop(STOP_SECONDS)
+
+
+def _make_way(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
