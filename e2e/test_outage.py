@@ -78,6 +78,12 @@ def _pods(kube: Kube) -> dict[str, tuple[str, int]]:
     }
 
 
+def _nothing_leaves(kube: Kube) -> bool:
+    """No namespace of an earlier test is on its way out: its pods are unmarked for a moment."""
+    spaces = kube.json("get", "namespaces")["items"]
+    return not any(item["metadata"].get("deletionTimestamp") for item in spaces)
+
+
 def _answers(kube: Kube) -> bool:
     try:
         return kube.kubectl("get", "--raw", "/readyz", timeout=5) == "ok"
@@ -129,6 +135,7 @@ def test_nothing_notices_that_the_api_server_is_away(
     forbidden = [_target(address) for address in kube.pod_addresses(namespace, "shut")]
     words = [word for target in forbidden for word in ("--target", target)]
     judge = Judge(cluster, kube)
+    until("earlier namespaces are gone", lambda: _nothing_leaves(kube), 90, 1.0)
     until("all is quiet", judge.agrees, 60, 1.0)
     pods, before = _pods(kube), {node: maps.read(cluster, node) for node in NODES}
 
