@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The test's server: HTTP/1.1 that tells what it got, WebSocket-like upgrades, gRPC on 8004.
 
-Every port from 8001 to 8010 but 8004, and 8100 behind no rule set.
+Every port from 8001 to 8010 but 8004 and the recorder's 8007, and 8100 behind no rule set.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import grpc
 import grpc.aio
 
-GRPC = 8004
+GRPC, RECORDER = 8004, 8007
 
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -64,7 +64,7 @@ async def once(request, _context):
 
 async def main() -> None:
     for port in [*range(8001, 8011), 8100]:
-        if port not in (GRPC, 8005):
+        if port not in (GRPC, 8005, RECORDER):
             await asyncio.start_server(serve, None, port)
     await asyncio.start_server(raw, None, 8005)
     server = grpc.aio.server()
