@@ -307,7 +307,7 @@ CASES: dict[str, Case] = {
     # Several requests.
     "pipelined": Case((get("/a") + ADMIN,), (200, 403), ("GET /a",)),
     "pipelined, other order": Case((ADMIN + get("/a"),), (403, 200), ("GET /a",)),
-    # What is pipelined behind a second answer of Envoy's own waits until the client closes: Envoy's.
+    # Envoy reads nothing behind a second answer of its own until the client closes.
     "pipelined behind a refusal": Case(
         (get("/a") + ADMIN + get("/pub/x"),),
         (200, 403),

@@ -44,6 +44,7 @@ class Recorder:
 
     def close(self) -> None:
         """Stop listening."""
+        self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
         self._listener.close()
 
     def _accept(self) -> None:

@@ -18,7 +18,7 @@ from recorder import Recorder, Seen
 from cilium_core.proto import flow_pb2
 
 PORT = 8007
-QUIET_SECONDS = 0.7
+QUIET_SECONDS = 1.3  # Envoy closes a second after it has found fault
 MOST_SECONDS = 6.0
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP/1 as a hostile client speaks it, through the real Envoy: what the server saw, what the client
-was answered, what the records say."""
+"""HTTP/1 as a hostile client speaks it, through the real Envoy: what the server saw, what the
+client was answered, what the records say."""
 
 from __future__ import annotations
 
