@@ -62,6 +62,17 @@ async def once(request, _context):
     return request
 
 
+async def count(request, _context):
+    for number in range(int(request)):
+        yield b"%d" % number
+        await asyncio.sleep(0.1)
+
+
+async def together(requests, context):
+    context.set_trailing_metadata((("x-tail", "1"),))
+    return b"".join([request async for request in requests])
+
+
 async def main() -> None:
     for port in [*range(8001, 8011), 8100]:
         if port not in (GRPC, 8005, RECORDER):
@@ -71,6 +82,8 @@ async def main() -> None:
     methods = {
         "Stream": grpc.stream_stream_rpc_method_handler(echo),
         "Once": grpc.unary_unary_rpc_method_handler(once),
+        "Count": grpc.unary_stream_rpc_method_handler(count),
+        "Together": grpc.stream_unary_rpc_method_handler(together),
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Echo", methods),))
     server.add_insecure_port(f"[::]:{GRPC}")

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import struct
 
 import hpack
@@ -71,14 +70,3 @@ def outcomes(answers: bytes) -> list[str]:
             last = "goaway"
     shown = [f"{stream}: {what}" for stream, what in sorted(found.items())]
     return [*shown, last] if last else shown
-
-
-def text_of(answers: bytes) -> bytes:
-    """Return the bodies, one after the other."""
-    found = b""
-    with contextlib.suppress(struct.error):
-        while answers:
-            size, kind = int.from_bytes(answers[:3], "big"), answers[3]
-            found += answers[9 : 9 + size] if kind == DATA else b""
-            answers = answers[9 + size :]
-    return found
