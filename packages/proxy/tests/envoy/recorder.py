@@ -124,7 +124,7 @@ def _body(reader: _Reader, fields: dict[str, str]) -> bytes:
     if "transfer-encoding" not in fields:
         return reader.exactly(int(fields.get("content-length", "0")))
     body = b""
-    while size := int(reader.until(b"\r\n"), 16):
+    while size := int(reader.until(b"\r\n") or b"0", 16):  # or cut off with its client
         body += reader.exactly(size)
         reader.until(b"\r\n")
     while reader.until(b"\r\n") not in (b"\r\n", b""):
