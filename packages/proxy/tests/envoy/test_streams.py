@@ -47,9 +47,12 @@ def listening(rig: Any) -> socket.socket:
 
 
 def head(connection: socket.socket) -> bytes:
+    """Return what comes up to the end of the headers, and behind; nothing at the end."""
     data = b""
     while b"\r\n\r\n" not in data:
-        data += connection.recv(4096)
+        if not (found := connection.recv(4096)):
+            return b""
+        data += found
     return data
 
 
