@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from e2e.canary import sender
-from e2e.probe import clients, load, matrix, server
+from e2e.probe import clients, load, matrix, raw, server
 from e2e.probe.errors import ProbeError
 
 
@@ -43,6 +43,10 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("--timeout", type=float, default=30.0, help="longest stall, seconds")
     grid = commands.add_parser("matrix", help="try a JSON list from stdin all at once")
     grid.add_argument("--timeout", type=float, default=2.0)
+    commands.add_parser("raw", help="HTTP/1 byte by byte: a JSON list from stdin, all at once")
+    talk = commands.add_parser("talk", help="ask for the paths on stdin, on one kept connection")
+    talk.add_argument("--target", required=True)
+    talk.add_argument("--timeout", type=float, default=5.0)
     commands.add_parser("canary", help="send the canary's traffic (CANARY_FLOWS) until stopped")
     return parser
 
@@ -67,6 +71,14 @@ async def _run(options: argparse.Namespace) -> bool:
             results = await matrix.run(text, options.timeout)
             _print(results)
             return all(result["ok"] is True for result in results)
+        case "raw":
+            outcomes = await raw.run(await asyncio.to_thread(sys.stdin.read))
+            _print(outcomes)
+            return all(outcome.get("ok") for outcome in outcomes)
+        case "talk":
+            async for answer in raw.talk(options.target, options.timeout):
+                _print(answer)
+            return True
         case _:
             return await _tries(options)
 

@@ -98,7 +98,7 @@ async def http(target: str, within: float = 2.0, size: int = 0) -> Outcome:
                 (status, body), _ = await asyncio.gather(response(reader), writer.drain())
             finally:
                 await _close(writer)
-        outcome.detail = {"status": status, "body": _readable(body)}
+        outcome.detail = {"status": status, "body": readable(body)}
         if status >= 400:
             outcome.error = f"status {status}"
     return outcome
@@ -173,7 +173,8 @@ async def _close(writer: asyncio.StreamWriter) -> None:
         return  # the try has its own outcome; a reset while closing adds nothing to it
 
 
-def _readable(body: bytes) -> Any:
+def readable(body: bytes) -> Any:
+    """A body decoded when it is JSON, else its first 500 characters."""
     try:
         return json.loads(body)
     except ValueError:

@@ -3,8 +3,9 @@
 
 `GET /` says who answered and who asked; `GET /bytes?n=&rate=` streams n bytes (sendfile from
 memory, or paced at `rate` bytes a second); `POST` to any path reads a body and says its length;
-`GET /status/403` answers with that status; `GET /wait?s=1` answers after s seconds. Connections
-are kept alive. One coroutine per connection on the caller's loop.
+`GET /status/403` answers with that status; `GET /wait?s=1` answers after s seconds; `GET /seen`
+tells the last requests of all clients, each as `address method path`. Connections are kept alive.
+One coroutine per connection on the caller's loop.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ import random
 import re
 import socket
 import time
+from collections import deque
 from typing import BinaryIO
 from urllib.parse import parse_qs, urlsplit
 
@@ -22,6 +24,7 @@ from e2e.probe.outcome import address
 
 BLOCK = 16 << 20
 _PACED_CHUNK = 64 << 10
+_SEEN: deque[str] = deque(maxlen=500)
 
 
 @functools.cache
@@ -57,6 +60,8 @@ async def _serve_request(reader: asyncio.StreamReader, writer: asyncio.StreamWri
     received = await _discard(reader, int(length)) if length.isdigit() else 0
     keep = fields.get("connection", "").lower() != "close"
     url = urlsplit(words[1])
+    client = address(writer.get_extra_info("peername"))
+    _SEEN.append(f"{client.split()[0]} {words[0]} {words[1]}")
     query = {name: values[-1] for name, values in parse_qs(url.query).items()}
     if url.path == "/bytes" and query.get("n", "").isdigit():
         await _stream(writer, int(query["n"]), float(query.get("rate", "0")))
@@ -67,12 +72,14 @@ async def _serve_request(reader: asyncio.StreamReader, writer: asyncio.StreamWri
     body: dict[str, object] = {
         "pod": os.environ.get("POD_NAME") or socket.gethostname(),
         "node": os.environ.get("NODE_NAME", ""),
-        "client": address(writer.get_extra_info("peername")),
+        "client": client,
         "server": address(writer.get_extra_info("sockname")),
         "method": words[0],
         "path": words[1],
         "received": received,
     }
+    if url.path == "/seen":
+        body["seen"] = list(_SEEN)
     await _answer(writer, int(status[1]) if status else 200, body, keep)
     return keep
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from e2e.probe import clients, load, matrix
+from e2e.probe import clients, load, matrix, raw
 from e2e.probe.errors import TargetError
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
@@ -161,3 +161,41 @@ async def test_a_stall_and_a_close_are_seen() -> None:
     outcome = await load.fetch(f"http://127.0.0.1:{port}/bytes?n=20", 0.1)
     assert outcome.error == "timeout"
     server.close()
+
+
+async def test_raw_requests_are_told_with_what_the_server_saw(served: Served) -> None:
+    target = f"127.0.0.1:{served.http}"
+    asked = "GET /one HTTP/1.1\r\nHost: x\r\n\r\n"
+    elements = [
+        {"target": target, "sends": [asked + asked.replace("one", "two")]},
+        {"target": target, "sends": ["nonsense\r\n\r\n"]},
+        {"target": target, "sends": []},
+    ]
+    status, lines = await probe("raw", stdin=json.dumps(elements))
+    assert status == 0
+    assert isinstance(lines[0], list)
+    details = [outcome["detail"] for outcome in lines[0]]
+    assert [(d["statuses"], d["closed"]) for d in details] == [
+        ([200, 200], False),
+        ([400], True),
+        ([], False),
+    ]
+    seen = (await clients.http(f"http://{target}/seen")).detail["body"]["seen"]
+    assert seen == [f"127.0.0.1 GET /{path}" for path in ("one", "two", "seen")]
+
+
+async def test_talk_keeps_its_connection_and_opens_a_new_one_after_an_error(served: Served) -> None:
+    target = f"127.0.0.1:{served.http}"
+    words = ("talk", "--target", target, "--timeout", "0.5")
+    _, told = await probe(*words, stdin="/a\n/status/403\n/wait?s=9\n/b\n")
+    assert [t.get("detail", {}).get("status") or t["error"] for t in told] == [
+        *(200, 403),
+        *("timeout", 200),
+    ]
+    ports = [t["local"] for t in told]
+    assert ports[0] == ports[1] == ports[2] != ports[3]
+
+
+async def test_a_bad_list_of_raw_requests_is_refused() -> None:
+    with pytest.raises(TargetError, match="not a JSON list"):
+        await raw.run('[{"target": "a:1"}]')

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -68,6 +69,11 @@ class Harness:
         found = lambda: [r for r in list(self.hubble.records) if holds(r)]  # noqa: E731
         self.world.until(lambda: len(found()) >= count)
         return found()
+
+    def memory(self) -> int:
+        """Return the bytes that Envoy has in memory."""
+        statm = Path(f"/proc/{self.world.processes['envoy'].pid}/statm")
+        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
     def close(self) -> None:
         """End everything."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The test's server: HTTP/1.1 that tells what it got, WebSocket-like upgrades, gRPC on 8004.
 
-Every port from 8001 to 8010 but 8004, and 8100 behind no rule set.
+Every port from 8001 to 8010 but 8004 and the recorder's 8007, and 8100 behind no rule set.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import grpc
 import grpc.aio
 
-GRPC = 8004
+GRPC, RECORDER = 8004, 8007
 
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -62,15 +62,28 @@ async def once(request, _context):
     return request
 
 
+async def count(request, _context):
+    for number in range(int(request)):
+        yield b"%d" % number
+        await asyncio.sleep(0.1)
+
+
+async def together(requests, context):
+    context.set_trailing_metadata((("x-tail", "1"),))
+    return b"".join([request async for request in requests])
+
+
 async def main() -> None:
     for port in [*range(8001, 8011), 8100]:
-        if port not in (GRPC, 8005):
+        if port not in (GRPC, 8005, RECORDER):
             await asyncio.start_server(serve, None, port)
     await asyncio.start_server(raw, None, 8005)
     server = grpc.aio.server()
     methods = {
         "Stream": grpc.stream_stream_rpc_method_handler(echo),
         "Once": grpc.unary_unary_rpc_method_handler(once),
+        "Count": grpc.unary_stream_rpc_method_handler(count),
+        "Together": grpc.stream_unary_rpc_method_handler(together),
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Echo", methods),))
     server.add_insecure_port(f"[::]:{GRPC}")

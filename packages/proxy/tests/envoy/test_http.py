@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
 
 import pytest
@@ -118,7 +117,7 @@ def test_a_websocket_stays_open(rig):
 def test_a_large_body_is_not_kept(rig):
     assert rig.put(1, http(path="/big")) == ""
     connection, size = rig.world.http(1), 300 << 20
-    before = memory(rig)
+    before = rig.memory()
     connection.request(
         "PUT",
         "/big",
@@ -126,13 +125,7 @@ def test_a_large_body_is_not_kept(rig):
         headers={"Content-Length": str(size)},
     )
     assert told(connection.getresponse().read())["size"] == size
-    assert memory(rig) - before < 60 << 20
-
-
-def memory(rig) -> int:
-    pages = (f"/proc/{rig.world.processes['envoy'].pid}/statm",)
-    with open(*pages) as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    assert rig.memory() - before < 60 << 20
 
 
 GRPC = """

@@ -6,6 +6,8 @@ import re2
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cilium_core.policy.language.expressions import expression
+from cilium_core.policy.language.fields import Field
 from cilium_proxy.errors import RuleError
 from cilium_proxy.translate.expressions import Expression, read
 
@@ -60,3 +62,46 @@ def test_it_matches_the_same_texts(text, candidate):
     else:
         here = candidate in found.exact or bool(found.prefix and candidate.startswith(found.prefix))
         assert here == expected
+
+
+PIECES = [
+    *r"ab/.*+?()[]{}|^$-,\\",
+    *[
+        r"\1",
+        r"\d",
+        r"\p{Greek}",
+        r"\pN",
+        r"\z",
+        r"\Z",
+        r"\b",
+        r"\B",
+        r"\A",
+        r"\x41",
+        r"\u0041",
+        r"\Q",
+        r"\E",
+        r"\n",
+    ],
+]
+PIECES += [
+    "(?:",
+    "(?i)",
+    "(?x)",
+    "(?s:",
+    "(?P<n>",
+    "(?=",
+    "[^",
+    "[[:alpha:]]",
+    "{2}",
+    "{,3}",
+    "{2,}",
+]
+PIECES += ["{999}", "{1001}", "{40}", "*?", "+?", "a{30}", "(a{40})"]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
+def test_what_the_policy_language_takes_re2_takes(text):
+    errors = []
+    if expression(Field(text, "path", errors)):
+        assert not errors
+        re2.compile(text)

@@ -870,6 +870,90 @@ L7: list[Row] = [
         ),
     ),
     (
+        http({"path": r"/\u0041"}),
+        (
+            "spec.ingress[0].toPorts[0].rules.http[0]."
+            "path: '/\\\\u0041': '\\\\u' is not part of RE2's expressions"
+        ),
+    ),
+    (
+        http({"path": r"/[\1]"}),
+        (
+            "spec.ingress[0].toPorts[0].rules.http[0]."
+            "path: '/[\\\\1]': '\\\\1' is not part of RE2's expressions"
+        ),
+    ),
+    (
+        http({"path": "(?x)/a"}),
+        (
+            "spec.ingress[0].toPorts[0].rules.http[0]."
+            "path: '(?x)/a': '(?x' is not part of RE2's expressions"
+        ),
+    ),
+    (
+        http({"path": "/a{1001}"}),
+        (
+            "spec.ingress[0].toPorts[0].rules.http[0]."
+            "path: '/a{1001}' repeats 1001 times; 1000 are the most"
+        ),
+    ),
+    (
+        http({"path": "/(a{40}b){30}"}),
+        (
+            "spec.ingress[0].toPorts[0].rules.http[0]."
+            "path: '/(a{40}b){30}' repeats 1200 times; 1000 are the most"
+        ),
+    ),
+    (
+        http({"headers": ["X Y", "X\nY: 1"]}),
+        "spec.ingress[0].toPorts[0].rules.http[0].headers[1]: 'X\\nY' is no name of a header",
+    ),
+    (
+        http({"headers": ["X: a\rb"]}),
+        "spec.ingress[0].toPorts[0].rules.http[0].headers[0]: '\\r' cannot stand in a header",
+    ),
+    (
+        http({"headerMatches": [{"name": "X Y", "value": "1"}]}),
+        (
+            "spec.ingress[0].toPorts[0].rules.http[0]."
+            "headerMatches[0].name: 'X Y' is no name of a header"
+        ),
+    ),
+    (
+        http({"headerMatches": [{"name": "X", "value": "a\nb"}]}),
+        (
+            "spec.ingress[0].toPorts[0].rules.http[0]."
+            "headerMatches[0].value: '\\n' cannot stand in a header"
+        ),
+    ),
+    (
+        http({"headerMatches": [{"name": "Host", "value": "a", "mismatch": "ADD"}]}),
+        (
+            "spec.ingress[0].toPorts[0].rules.http[0]."
+            "headerMatches[0].name: 'Host' may be compared, not changed"
+        ),
+    ),
+    (
+        http({"headerMatches": [{"name": ":path", "value": "a", "mismatch": "REPLACE"}]}),
+        (
+            "spec.ingress[0].toPorts[0].rules.http[0]."
+            "headerMatches[0].name: ':path' may be compared, not changed"
+        ),
+    ),
+    (
+        http(
+            {
+                "headerMatches": [
+                    {"name": f"X{n}", "value": "a", "mismatch": "ADD"} for n in range(5)
+                ]
+            }
+        ),
+        (
+            "spec.ingress[0].toPorts[0].rules.http[0]."
+            "headerMatches: 5 headers to add or delete; 4 are the most"
+        ),
+    ),
+    (
         http({"path": 1}),
         (
             "spec.ingress[0].toPorts[0].rules.http[0].path: a text is needed, not 1; "

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 
 from envoy.config.core.v3 import base_pb2
 
+from cilium_core.policy.language.http import MOST_CONDITIONAL  # 16 routes
 from cilium_core.proto import proxy_pb2 as pb
 from cilium_proxy.errors import RuleError
 from cilium_proxy.translate.expressions import Expression
 from cilium_proxy.translate.predicates import ANY_TEXT, Predicate, every, header, matches, negated
 
-MOST_CONDITIONAL = 4  # 16 routes
 _OPTION = base_pb2.HeaderValueOption
 _LOG = "LOG"
 

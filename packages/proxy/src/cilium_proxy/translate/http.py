@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The HTTP filter chain. It knows no rules, so that an edit of rules is an edit of routes. Pure.
 
-The proxy is not there as far as both ends can see: it adds no headers but x-request-id, keeps what
-others say in x-forwarded-*, and cuts nothing that is idle within a stream (as upstream:
+The proxy is not there as far as both ends can see: it adds no headers but x-request-id and
+x-forwarded-proto (Envoy's own, as upstream's), keeps what others say in x-forwarded-*, and cuts
+nothing that is idle within a stream (as upstream:
 stream_idle_timeout is 0 in its pkg/envoy; its request timeout of an hour and its retries of every
 5xx are left out, as clients and servers have their own). Bodies are never buffered whole.
 
