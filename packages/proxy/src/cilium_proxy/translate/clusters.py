@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where connections go on: to the address that the client meant, from the client's own. Pure.
 
-Each downstream connection has upstream connections of its own: a server sees the connections that
-its clients opened, and what policy ends on one side ends on the other.
+A pod's connections to a server share what leads there, since the address and the mark that a socket
+takes are part of a pool's key: no other pod's requests come in by it. Pools of each client
+connection's own would outlive it (envoyproxy/envoy#37617) and use up the source ports. What nobody
+uses is closed after a minute, as upstream does.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from cilium_proxy.translate.messages import duration, number, packed
 
 # As long as a kernel's own SYNs are sent again a few times: the client waits by its own clock.
 CONNECT_SECONDS = 30.0
+IDLE_SECONDS = 60.0
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _UNLIMITED = 2**32 - 1
 
@@ -24,7 +27,7 @@ def original_destination(ports: tuple[int, int]) -> list[cluster_pb2.Cluster]:
     """Return the clusters of requests and of bytes; sockets take their ports from `ports`."""
     options = upstreams.HttpProtocolOptions(
         common_http_protocol_options=protocol_pb2.HttpProtocolOptions(
-            max_headers_count=number(http.MOST_HEADERS)
+            max_headers_count=number(http.MOST_HEADERS), idle_timeout=duration(IDLE_SECONDS)
         ),
         use_downstream_protocol_config={
             "http_protocol_options": http.http1(),
@@ -33,7 +36,6 @@ def original_destination(ports: tuple[int, int]) -> list[cluster_pb2.Cluster]:
     )
     requests = _cluster(naming.HTTP_CLUSTER, ports)
     requests.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(packed(options))
-    requests.connection_pool_per_downstream_connection = True
     return [requests, _cluster(naming.TCP_CLUSTER, ports)]
 
 
