@@ -21,6 +21,7 @@ CONNECT_SECONDS = 30.0
 IDLE_SECONDS = 60.0
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _UNLIMITED = 2**32 - 1
+_MANY = 1_000_000
 
 
 def original_destination(ports: tuple[int, int]) -> list[cluster_pb2.Cluster]:
@@ -75,6 +76,13 @@ def unix_socket(name: str, path: str, http2: bool = True) -> cluster_pb2.Cluster
         load_assignment={"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
     )
     if http2:
-        options = upstreams.HttpProtocolOptions(explicit_http_config={"http2_protocol_options": {}})
+        # The other end is ours. Its gRPC gives back its window for each of Envoy's many small answers;
+        # with a thousand listeners at once Envoy would call that a flood, and end the stream.
+        frames = protocol_pb2.Http2ProtocolOptions(
+            max_inbound_window_update_frames_per_data_frame_sent=number(_MANY)
+        )
+        options = upstreams.HttpProtocolOptions(
+            explicit_http_config={"http2_protocol_options": frames}
+        )
         made.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(packed(options))
     return made
