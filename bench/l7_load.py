@@ -24,7 +24,8 @@ class Failed(Exception):
 def command(kind: str, url: str, seconds: int) -> list[str]:
     """Return the words that run a load for so long."""
     if kind == TWO:
-        size = [f"-c{AT_A_TIME // STREAMS}", f"-m{STREAMS}", "-t1", f"-D{seconds}", "--warm-up-time=0"]
+        size = [f"-c{AT_A_TIME // STREAMS}", f"-m{STREAMS}", "-t1"]
+        size += [f"-D{seconds}", "--warm-up-time=0"]
         return ["h2load", *size, url]
     more = ["-H", "Connection: close"] if kind == NEW else []
     return ["wrk", "-t1", f"-c{AT_A_TIME}", f"-d{seconds}", "--timeout", "5", *more, url]

@@ -18,7 +18,7 @@ from google.protobuf import json_format
 
 from cilium_core.marks import Mark
 from cilium_core.proto import proxy_pb2 as pb
-from cilium_proxy.translate import clusters, naming, sockets
+from cilium_proxy.translate import clusters, sockets
 from cilium_proxy.translate.listener import listener
 from cilium_proxy.translate.messages import packed
 from cilium_proxy.translate.routes import route_configuration

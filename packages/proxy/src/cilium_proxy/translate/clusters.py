@@ -76,8 +76,8 @@ def unix_socket(name: str, path: str, http2: bool = True) -> cluster_pb2.Cluster
         load_assignment={"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
     )
     if http2:
-        # The other end is ours. Its gRPC gives back its window for each of Envoy's many small answers;
-        # with a thousand listeners at once Envoy would call that a flood, and end the stream.
+        # The other end is ours. Its gRPC gives back its window for each of Envoy's many small
+        # answers; with a thousand listeners at once Envoy would call that a flood, and end it all.
         frames = protocol_pb2.Http2ProtocolOptions(
             max_inbound_window_update_frames_per_data_frame_sent=number(_MANY)
         )
