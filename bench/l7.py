@@ -4,8 +4,8 @@
 Requests of one pod to another go through the kernel's own redirect to Envoys of one worker: ours as
 the controller has it, records on and pushed to the real hubble; stock with one route that takes
 all. Both have CPU 0; wrk or h2load, the server, the controller and hubble share CPU 1, which is as
-many as there are. 64 requests are under way at a time. Rounds take turns; a round's paths are run one after the other, its order turned
-from round to round, and the next begins when records of the one before are dealt with.
+many as there are. 64 requests are under way at a time. Rounds take turns, and so does the order of
+paths within them; the next run begins when the records of the one before are dealt with.
 """
 
 from __future__ import annotations
