@@ -14,6 +14,7 @@ SUITES = {
     "policy": "bench.policy",
     "hubble": "bench.hubble",
     "dns": "bench.dns",
+    "l7": "bench.l7",
     "ready": "bench.ready",
 }
 

@@ -26,10 +26,11 @@ from cilium_agent.datapath.programs import Programs, cleanup, ensure_programs
 from cilium_agent.datapath.store import MapStore
 from cilium_agent.model import DatapathSettings, Endpoint
 from cilium_core.addresses import pack_address, pack_network
-from cilium_core.layouts.datapath import IpcacheKey, TunnelInfo
+from cilium_core.layouts.datapath import IpcacheInfo, IpcacheKey, TunnelInfo
 
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
+ROUTER_V4 = "10.0.0.1"
 POD_V4 = ("10.0.0.11", "10.0.0.12")
 POD_V6 = ("fd00::11", "fd00::12")
 RAW_V4 = ("192.0.2.1", "192.0.2.2")
@@ -95,8 +96,11 @@ class Bench:
 
 
 @contextmanager
-def bench_node() -> Iterator[Bench]:
-    """Set everything up, hand it over, take it down."""
+def bench_node(host: bool = False) -> Iterator[Bench]:
+    """Set everything up, hand it over, take it down; with `host` the node's own sockets reach pods.
+
+    That takes cilium_host and its programs, as on a node.
+    """
     with ExitStack() as undo:
         bpffs = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="cpy-bench-")))
         subprocess.run(["mount", "-t", "bpf", "bpf", str(bpffs)], check=True)
@@ -105,17 +109,24 @@ def bench_node() -> Iterator[Bench]:
         for namespace in (node, *others):
             undo.callback(os.close, namespace.fd)
         undo.callback(cleanup, bpffs / "cilium")
-        yield _wire(node, others, bpffs / "cilium")
+        yield _wire(node, others, bpffs / "cilium", host)
 
 
-def _wire(node: Namespace, others: list[Namespace], root: Path) -> Bench:
+def _wire(node: Namespace, others: list[Namespace], root: Path, host: bool) -> Bench:
     node.ip("link", "add", "vxlan0", "type", "vxlan", "external", "dstport", "8472")
     vxlan, _ = node.link("vxlan0")
-    settings = DatapathSettings(0, vxlan, bytes(6), 0, MTU, True, True)
+    number = _host_device(node) if host else 0
+    settings = DatapathSettings(number, vxlan, bytes(6), 0, MTU, True, True)
     with node.entered():
         programs = asyncio.run(ensure_programs(settings, root))
+        attachments = Attachments(programs, root)
+        if host:
+            attachments.attach_host(number)
     store = MapStore(root / "maps")
-    kernel = KernelEndpoints(store, Attachments(programs, root))
+    kernel = KernelEndpoints(store, attachments)
+    if host:
+        kernel.replace_host_addresses([IPv4Address(ROUTER_V4)])
+        store.ipcache.upsert({IpcacheKey(*pack_network(ROUTER_V4)): IpcacheInfo(1)})
     endpoints = (_pod(node, others[0], 0), _pod(node, others[1], 1))
     for endpoint in endpoints:
         with node.entered():
@@ -127,6 +138,19 @@ def _wire(node: Namespace, others: list[Namespace], root: Path) -> Bench:
     routed_pair(others[4], others[5], others[6])
     pods, raw, routed = (others[0], others[1]), (others[2], others[3]), (others[4], others[6])
     return Bench(node, pods, raw, routed, programs, store, endpoints, root.parent)
+
+
+def _host_device(node: Namespace) -> int:
+    node.ip("link", "add", "cilium_host", "type", "veth", "peer", "name", "cilium_net")
+    for name in ("cilium_host", "cilium_net"):
+        node.ip("link", "set", name, "arp", "off", "up", "mtu", str(MTU))
+    node.ip("addr", "add", f"{ROUTER_V4}/32", "dev", "cilium_host")
+    node.ip("route", "add", "10.0.0.0/24", "dev", "cilium_host", "src", ROUTER_V4)
+    devices = ("all", "default", "cilium_host", "cilium_net")
+    settings = [f"net.ipv4.conf.{device}.rp_filter=0" for device in devices]
+    words = [*node.enter, "sysctl", "-qw", "net.ipv4.ip_forward=1", *settings]
+    subprocess.run(words, check=True)
+    return node.link("cilium_host")[0]
 
 
 def _pod(node: Namespace, pod: Namespace, number: int) -> Endpoint:

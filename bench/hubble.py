@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import hubble_ring
+from bench import hubble_cost, hubble_ring
 from bench.report import Result, publish, rate
 from cilium_core.addresses import pack_address
 from cilium_core.layouts.events import EventType
@@ -207,7 +207,8 @@ def run() -> None:
     )
     from bench import relay  # its nodes' process imports this module
 
-    publish("hubble", [*hubble_ring.measure(), *results, *relay.measure()])
+    found = [*hubble_ring.measure(), *hubble_cost.measure()]
+    publish("hubble", [*found, *results, *relay.measure()])
 
 
 if __name__ == "__main__":

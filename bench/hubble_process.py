@@ -32,7 +32,7 @@ class Hubble:
 
     def __init__(self, process: subprocess.Popen[bytes], metrics: str) -> None:
         """Ask `metrics` for numbers."""
-        self._process = process
+        self.process = process
         self._metrics = metrics
 
     def read(self) -> int:
@@ -46,12 +46,12 @@ class Hubble:
 
     def cpu_seconds(self) -> float:
         """Return the CPU time that it has used."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def alive(self) -> bool:
         """Tell whether it runs."""
-        return self._process.poll() is None
+        return self.process.poll() is None
 
 
 def peer(number: int) -> str:

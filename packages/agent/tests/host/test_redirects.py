@@ -69,3 +69,11 @@ async def test_the_port_range_is_widened_once_and_never_narrowed() -> None:
         return seen
 
     assert await on_node("widen", widen) == [["32768", "65535"], ["1024", "65535"]]
+
+
+async def test_ports_of_closed_connections_may_be_used_again() -> None:
+    def put(_route: IPRoute) -> str:
+        sysctl.write_all(redirects.settings(ipv4=False))
+        return Path("/proc/sys/net/ipv4/tcp_tw_reuse").read_text().strip()
+
+    assert await on_node("put", put) == "1"

@@ -304,7 +304,15 @@ def test_payloads_stay_within_their_budget(texts: list[bytes], budget: int) -> N
 
 
 def test_origins() -> None:
-    assert origins_of([RULE, "NetworkPolicy ns/p", "ClusterWide name f", "", "x"]) == (
+    assert origins_of(
+        (
+            RULE,
+            "NetworkPolicy ns/p",
+            "ClusterWide name f",
+            "",
+            "x",
+        )
+    ) == (
         Origin("CiliumNetworkPolicy", "data", "allow-web", "spec.ingress[0].toPorts[0]"),
         Origin("NetworkPolicy", "ns", "p"),
         Origin("ClusterWide", "", "name", "f"),

@@ -44,6 +44,19 @@ def test_the_server_sees_the_pod_and_a_port_of_the_proxys(rig, client, server):
     assert found["headers"]["x-forwarded-for"] == "1.2.3.4"
 
 
+def test_connections_that_come_and_go_use_up_no_ports(rig):
+    """Of each of Envoy's two workers the server sees one connection, however many clients open."""
+    assert rig.put(1, http(path="/a")) == ""
+    seen = set()
+    for _ in range(20):
+        connection = rig.world.http(1)
+        status, body = ask(connection, "/a")
+        assert status == 200
+        seen.add(told(body)["peer"][1])
+        connection.close()
+    assert len(seen) <= 2
+
+
 def test_an_edit_binds_the_next_request_on_an_open_connection(rig):
     assert rig.put(1, http(path="/a")) == ""
     connection = rig.world.http(1)

@@ -21,6 +21,16 @@ def test_sockets_are_for_their_owner_alone(rig):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
 
 
+def test_a_thousand_rule_sets_at_once_do_not_break_the_stream(rig):
+    """Envoy answers each with a few bytes; what gRPC then gives back is no flood."""
+    numbers = range(100, 1100)
+    revisions = {n: rig.begin(n, http(path="/a")) for n in numbers}
+    for n, revision in revisions.items():
+        assert rig.settled(n, revision) == ""
+    for n in numbers:
+        rig.remove(n)
+
+
 def test_a_dead_controller_changes_nothing_and_the_next_one_goes_on(rig):
     assert rig.put(1, http(path="/a")) == ""
     connection = rig.world.http(1)

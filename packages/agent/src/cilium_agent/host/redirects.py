@@ -26,6 +26,7 @@ _SCOPE_HOST = 254
 _LOOPBACK = 1  # always, in every namespace
 _ALL: dict[int, str] = {AF_INET: "0.0.0.0/0", AF_INET6: "::/0"}
 _PORT_RANGE = "ipv4/ip_local_port_range"
+_REUSE = "ipv4/tcp_tw_reuse"
 
 
 def sync(route: IPRoute, families: Iterable[int]) -> None:
@@ -50,11 +51,12 @@ def settings(ipv4: bool) -> dict[str, str]:
     """Return the kernel settings that redirected packets and the proxies' own sockets need.
 
     Answers of the node itself to a proxy come in again by cilium_host, from an address that is
-    local. Proxies take their sources from above the default range, which must be inside.
+    local. Proxies take their sources from above the default range, which must be inside. A proxy
+    closes its connections itself and each waits for a minute: unless those ports may be used again
+    (IPv6's as well), a pod gets as many connections a minute to a server as there are ports, 4 536.
     """
-    if not ipv4:
-        return _port_range()
-    return {f"ipv4/conf/{HOST}/accept_local": "1", **_port_range()}
+    shared = {_REUSE: "1", **_port_range()}
+    return {f"ipv4/conf/{HOST}/accept_local": "1", **shared} if ipv4 else shared
 
 
 def _port_range() -> dict[str, str]:

@@ -41,6 +41,8 @@ class Connections:
 
     def name(self, rows: Rows) -> None:
         """Give proxies' rows the service of their connection where they have none."""
+        if not self._named:
+            return
         for row in rows:
             answer = row["reply"] == Reply.YES
             name = self._named.get(_key(row, swapped=answer))

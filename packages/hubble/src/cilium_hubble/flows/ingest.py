@@ -101,7 +101,7 @@ class Ingest:
         for record in good:
             self._fqdns.learn(record.l7, record.time_ns)
         self._name_by_dns(rows)
-        origins = [requests.origins_of(record.origins) for record in good]
+        origins = [requests.origins_of(tuple(record.origins)) for record in good]
         rows["rules"] = [self.origins.number(origin) for origin in origins]
         self.store.append(rows)
         self._collect()

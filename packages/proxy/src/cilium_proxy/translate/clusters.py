@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where connections go on: to the address that the client meant, from the client's own. Pure.
 
-Each downstream connection has upstream connections of its own: a server sees the connections that
-its clients opened, and what policy ends on one side ends on the other.
+A pod's connections to a server share what leads there, since the address and the mark that a socket
+takes are part of a pool's key: no other pod's requests come in by it. Pools of each client
+connection's own would outlive it (envoyproxy/envoy#37617) and use up the source ports. What nobody
+uses is closed after a minute, as upstream does.
 """
 
 from __future__ import annotations
@@ -16,15 +18,17 @@ from cilium_proxy.translate.messages import duration, number, packed
 
 # As long as a kernel's own SYNs are sent again a few times: the client waits by its own clock.
 CONNECT_SECONDS = 30.0
+IDLE_SECONDS = 60.0
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _UNLIMITED = 2**32 - 1
+_MANY = 1_000_000
 
 
 def original_destination(ports: tuple[int, int]) -> list[cluster_pb2.Cluster]:
     """Return the clusters of requests and of bytes; sockets take their ports from `ports`."""
     options = upstreams.HttpProtocolOptions(
         common_http_protocol_options=protocol_pb2.HttpProtocolOptions(
-            max_headers_count=number(http.MOST_HEADERS)
+            max_headers_count=number(http.MOST_HEADERS), idle_timeout=duration(IDLE_SECONDS)
         ),
         use_downstream_protocol_config={
             "http_protocol_options": http.http1(),
@@ -33,7 +37,6 @@ def original_destination(ports: tuple[int, int]) -> list[cluster_pb2.Cluster]:
     )
     requests = _cluster(naming.HTTP_CLUSTER, ports)
     requests.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(packed(options))
-    requests.connection_pool_per_downstream_connection = True
     return [requests, _cluster(naming.TCP_CLUSTER, ports)]
 
 
@@ -73,6 +76,13 @@ def unix_socket(name: str, path: str, http2: bool = True) -> cluster_pb2.Cluster
         load_assignment={"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
     )
     if http2:
-        options = upstreams.HttpProtocolOptions(explicit_http_config={"http2_protocol_options": {}})
+        # The other end is ours. Its gRPC gives back its window for each of Envoy's many small
+        # answers; with a thousand listeners at once Envoy would call that a flood, and end it all.
+        frames = protocol_pb2.Http2ProtocolOptions(
+            max_inbound_window_update_frames_per_data_frame_sent=number(_MANY)
+        )
+        options = upstreams.HttpProtocolOptions(
+            explicit_http_config={"http2_protocol_options": frames}
+        )
         made.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(packed(options))
     return made
