@@ -7,7 +7,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from cilium_cli.status.model import AGENT, Status
+from cilium_cli.status.model import AGENT, ENVOY, Status
 
 _BAD = frozenset({"warning", "failure"})
 _SUBSYSTEMS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -18,6 +18,8 @@ _SUBSYSTEMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Kvstore", ("kvstore",)),
     ("AuthCertificateProvider", ("auth-certificate-provider",)),
 )
+
+_PROXIES = frozenset({"proxy-envoy", "proxy-controller", "proxy-dns"})
 
 
 def add_agent_status(status: Status, pod: str, reply: Any, now: datetime) -> None:
@@ -41,6 +43,9 @@ def add_agent_status(status: Status, pod: str, reply: Any, now: datetime) -> Non
             since = _since(failing.get("last-success-timestamp"), now)
             message = failing.get("last-failure-msg", "")
             name = controller.get("name", "")
+            if name in _PROXIES:  # says itself what is dropped, and on which node
+                status.error(ENVOY, pod, f"{message} (since {since})")
+                continue
             status.error(
                 AGENT, pod, f"controller {name} is failing since {since} ({count}x): {message}"
             )
