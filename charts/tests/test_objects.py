@@ -54,6 +54,7 @@ def test_config_of_the_article(article: Rendered) -> None:
         "set-cilium-node-taints": "true",
         "cilium-endpoint-gc-interval": "5m0s",
         "enable-policy": "default",
+        "external-envoy-proxy": "true",
         "enable-hubble": "true",
         "hubble-event-buffer-capacity": "4095",
         "hubble-listen-address": ":4244",

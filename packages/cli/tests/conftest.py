@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestServer
 from cilium_cli.kube.kubeconfig import Access
 
 NAMESPACE = "kube-system"
+RELAY_STATUS = "hubble status --server localhost:4245 -o json"
 DIGESTS = {
     "cilium-operator": (
         "quay.io/cilium/operator-generic:v1.14.2"
@@ -206,6 +207,8 @@ def article(api: FakeApi) -> None:
     api.pods.append(operator)
     relay = {"relay": DIGESTS["hubble-relay"]}
     api.pods.append(pod("relay", "k8s-app=hubble-relay", relay, host=False))
+    healthy = {"num_connected_nodes": 3, "num_unavailable_nodes": 0}
+    api.replies[("relay", RELAY_STATUS)] = (0, json.dumps(healthy))
     ui = {"backend": DIGESTS["backend"], "frontend": DIGESTS["frontend"]}
     api.pods.append(pod("ui", "k8s-app=hubble-ui", ui, host=False))
     api.pods += [pod(f"app-{n}", "app=x", {"app": "x"}, host=False) for n in range(16)]

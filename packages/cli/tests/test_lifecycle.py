@@ -125,3 +125,24 @@ def test_no_helm_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 def test_chart_is_the_source_trees() -> None:
     assert helm.chart_path() == Path(__file__).resolve().parents[3] / "charts" / "cilium"
     assert helm.chart_version() == "0.1.0"
+
+
+@pytest.mark.parametrize(
+    ("words", "settings"),
+    [
+        (("enable",), ("true", "true", "false")),
+        (("enable", "--no-relay", "--ui"), ("true", "false", "true")),
+        (("disable",), ("false", "false", "false")),
+    ],
+)
+def test_hubble_is_switched_and_other_values_stay(
+    called: Path, words: tuple[str, ...], settings: tuple[str, str, str]
+) -> None:
+    given = build().parse_args(["hubble", *words])
+    COMMANDS[given.command](given)
+    hubble, relay, ui = settings
+    assert arguments(called)[:2] == ["upgrade", "cilium"]
+    assert arguments(called)[-7:] == [
+        *("--set", f"hubble.enabled={hubble}", "--set", f"hubble.relay.enabled={relay}"),
+        *("--set", f"hubble.ui.enabled={ui}", "--reuse-values"),
+    ]

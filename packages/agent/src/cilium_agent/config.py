@@ -69,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...] = ()
     policy_enforcement: str = "default"
     enable_hubble: bool = True
+    external_envoy: bool = True  # DaemonSet cilium-envoy is installed
     features_not_available: tuple[str, ...] = ()
     health_address: tuple[str, int] = ("127.0.0.1", 9879)
     prometheus_address: tuple[str, int] | None = ("0.0.0.0", 9962)
@@ -143,6 +144,7 @@ def parse(values: Mapping[str, str], environment: Mapping[str, str]) -> Settings
         labels=tuple(source.text("labels", "").split()),
         policy_enforcement=source.one_of("enable-policy", "default", "always", "never"),
         enable_hubble=source.boolean("enable-hubble", True),
+        external_envoy=source.boolean("external-envoy-proxy", True),
         features_not_available=_words(source.text("features-not-available", "")),
         health_address=source.address("agent-health-addr", "127.0.0.1:9879"),
         prometheus_address=_prometheus(source),

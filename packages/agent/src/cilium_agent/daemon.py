@@ -56,6 +56,7 @@ from cilium_agent.nodes.own import OwnNode, internal_addresses, pod_networks
 from cilium_agent.nodestate.service import serve as serve_node_state
 from cilium_agent.observer import watch as watch_observer
 from cilium_agent.policy.keeper import PolicyKeeper
+from cilium_agent.proxies.health import watch as watch_proxies
 from cilium_agent.proxies.service import serve as serve_proxies
 from cilium_agent.reconcile import Reconciler
 from cilium_agent.relabel import Relabeller
@@ -163,7 +164,8 @@ class Agent:
         tell_tables(self._teller, ipcache, balancer, store)
         told = serve_node_state(settings.run_dir / "nodestate.sock", self._teller.state)
         await self._exits.enter_async_context(told)
-        proxied = serve_proxies(settings.run_dir / "proxies.sock", policing.rule_sets)
+        followers = state.proxies.followers
+        proxied = serve_proxies(settings.run_dir / "proxies.sock", policing.rule_sets, followers)
         await self._exits.enter_async_context(proxied)
         report_events(store, ALL_EVENTS if settings.enable_hubble else ())
 
@@ -353,6 +355,16 @@ class Agent:
         spawn(
             watch_observer(self.state.observer, self.settings.run_dir / "hubble.sock"),
             name="hubble",
+        )
+        assert self.state.rule_sets is not None
+        spawn(
+            watch_proxies(
+                self.state.proxies,
+                self.state.rule_sets,
+                self.settings.run_dir,
+                lambda name: self.state.controllers.setdefault(name, Outcome()),
+            ),
+            name="proxies",
         )
         spawn(self._collect(policy_maps), name="conntrack")
         spawn(self.state.publisher.run(), name="CiliumEndpoints")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import grpc
@@ -15,9 +15,14 @@ STOP_SECONDS = 0.5
 
 
 @contextlib.asynccontextmanager
-async def serve(path: Path, handler: grpc.GenericRpcHandler, mode: int) -> AsyncIterator[None]:
+async def serve(
+    path: Path,
+    handler: grpc.GenericRpcHandler,
+    mode: int,
+    options: Sequence[tuple[str, int]] = (),
+) -> AsyncIterator[None]:
     """Serve on a socket with these permissions; a stale socket file is replaced."""
-    server = grpc.aio.server()
+    server = grpc.aio.server(options=list(options))
     server.add_generic_rpc_handlers((handler,))
     _make_way(path)
     server.add_insecure_port(f"unix:{path}")

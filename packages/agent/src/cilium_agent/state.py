@@ -25,6 +25,7 @@ from cilium_agent.model import Endpoint, NodeAddressing, RemoteNode
 from cilium_agent.observer import ObserverState
 from cilium_agent.policy.keeper import PolicyKeeper
 from cilium_agent.policy.repository import Repository
+from cilium_agent.proxies.health import Proxies
 from cilium_agent.proxies.rulesets import RuleSets
 from cilium_agent.services.balancer import Balancer
 
@@ -81,6 +82,7 @@ class AgentState:
     ipcache: IpcacheWriter | None = None
     balancer: Balancer | None = None
     observer: ObserverState = field(init=False)
+    proxies: Proxies = field(init=False)
     keeper: PolicyKeeper | None = None
     repository: Repository | None = None
     rule_sets: RuleSets | None = None
@@ -97,6 +99,7 @@ class AgentState:
     def __post_init__(self) -> None:
         """Nobody was asked yet."""
         self.observer = ObserverState(self.settings.enable_hubble, self.started)
+        self.proxies = Proxies(self.settings.node_name, self.settings.external_envoy)
 
     def endpoint_list(self) -> list[Endpoint]:
         """Return this node's endpoints by id; none while they are not restored."""

@@ -16,6 +16,7 @@ import pytest
 from cilium_agent.api.app import build
 from cilium_agent.api.server import serve_api, serve_health, serve_metrics
 from cilium_agent.api.status import status
+from cilium_agent.api.views import health
 from cilium_agent.config import Settings
 from cilium_agent.dbg import main as dbg
 from cilium_agent.identity.allocator import Allocator
@@ -236,3 +237,27 @@ def test_cleanup_needs_all(capsys: pytest.CaptureFixture[str]) -> None:
         dbg.main(["cleanup"])
     assert ended.value.code == 2
     assert "--all" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (EndpointState.READY, ("OK", "OK", "OK", True)),
+        (EndpointState.NOT_READY, ("Warning", "Warning", "Warning", True)),
+        (EndpointState.REGENERATING, ("Pending", "Pending", "Pending", True)),
+        (EndpointState.WAITING_FOR_IDENTITY, ("Disabled", "Bootstrap", "Disabled", True)),
+        (EndpointState.DISCONNECTED, ("Disabled", "Disabled", "Disabled", False)),
+    ],
+)
+def test_health_follows_from_the_state(
+    state: EndpointState, words: tuple[str, str, str, bool]
+) -> None:
+    assert tuple(health(state).values()) == words
+
+
+def test_a_dead_envoy_is_in_the_status(state: AgentState) -> None:
+    assert status(well(state))["proxy"]["state"] == "Ok"
+    state.proxies.envoy_error = "Connection refused"
+    found = status(state)["proxy"]
+    assert (found["state"], found["port-range"]) == ("Failure", "10000-20000")
+    assert "Connection refused" in found["msg"]

@@ -33,6 +33,14 @@ _FORWARD_EXAMPLES = """examples:
   cilium hubble port-forward &
   cilium hubble port-forward --port-forward 4300
 """
+_ENABLE_EXAMPLES = """examples:
+  cilium hubble enable --wait
+  cilium hubble enable --ui
+  cilium hubble enable --no-relay --dry-run
+"""
+_DISABLE_EXAMPLES = """examples:
+  cilium hubble disable
+"""
 _INSTALL_EXAMPLES = """examples:
   cilium install -f values.yaml --wait
   cilium install --set cluster.name=lab --set operator.replicas=1
@@ -238,7 +246,9 @@ def build() -> Parser:
     )
     version.add_argument("--client", action="store_true", help="ask no cluster")
     _hubble_flags(
-        command("hubble", "Reach Hubble from where you are.", _HUBBLE_EXAMPLES, []), cluster
+        command("hubble", "Turn Hubble on or off, and reach it.", _HUBBLE_EXAMPLES, []),
+        cluster,
+        [release, ready, cluster],
     )
     policy.add(
         command("policy", "Check network policies, with or without a cluster.", policy.EXAMPLES, [])
@@ -246,7 +256,9 @@ def build() -> Parser:
     return parser
 
 
-def _hubble_flags(parser: argparse.ArgumentParser, cluster: Parser) -> None:
+def _hubble_flags(
+    parser: argparse.ArgumentParser, cluster: Parser, upgrading: list[Parser]
+) -> None:
     commands = parser.add_subparsers(
         dest="hubble", metavar="<command>", title="commands", required=True, parser_class=Parser
     )
@@ -268,6 +280,23 @@ def _hubble_flags(parser: argparse.ArgumentParser, cluster: Parser) -> None:
         metavar="PORT",
         help="port of this machine (default 4245, which hubble asks)",
     )
+    for name, text, examples in (
+        ("enable", "Turn Hubble on by an upgrade that keeps all other values.", _ENABLE_EXAMPLES),
+        ("disable", "Turn Hubble, relay and UI off by such an upgrade.", _DISABLE_EXAMPLES),
+    ):
+        switch = commands.add_parser(
+            name,
+            help=text,
+            description=text,
+            parents=upgrading,
+            epilog=examples,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        switch.set_defaults(command=f"hubble {name}")
+        if name == "enable":
+            flag = argparse.BooleanOptionalAction
+            switch.add_argument("--relay", action=flag, default=True, help="with Hubble Relay")
+            switch.add_argument("--ui", action=flag, default=False, help="with Hubble UI")
 
 
 def _status_flags(parser: argparse.ArgumentParser) -> None:

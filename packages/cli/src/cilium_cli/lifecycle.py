@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cilium_cli.durations import parse_duration
 from cilium_cli.errors import HelmError
@@ -95,6 +95,13 @@ def install(release: Release, change: Change) -> None:
 def upgrade(release: Release, change: Change) -> None:
     """Upgrade an existing release to the carried chart. HelmError when there is none."""
     _apply("upgrade", release, change)
+
+
+def set_hubble(release: Release, change: Change, *, on: bool, relay: bool, ui: bool) -> None:
+    """Turn Hubble and what belongs to it on or off; the release's other values stay."""
+    wanted = {"hubble.enabled": on, "hubble.relay.enabled": relay, "hubble.ui.enabled": ui}
+    settings = tuple(("--set", f"{key}={str(value).lower()}") for key, value in wanted.items())
+    _apply("upgrade", release, replace(change, settings=settings, reuse=True))
 
 
 def uninstall(release: Release, timeout: str, dry_run: bool) -> None:

@@ -141,6 +141,22 @@ def _hubble_port_forward(given: Namespace) -> None:
     run_port_forward(_access(given), given.namespace, given.port)
 
 
+def _hubble_enable(given: Namespace) -> None:
+    from cilium_cli import lifecycle
+
+    change = lifecycle.Change(dry_run=given.dry_run)
+    lifecycle.set_hubble(_release(given), change, on=True, relay=given.relay, ui=given.ui)
+    _wait_ready(given)
+
+
+def _hubble_disable(given: Namespace) -> None:
+    from cilium_cli import lifecycle
+
+    change = lifecycle.Change(dry_run=given.dry_run)
+    lifecycle.set_hubble(_release(given), change, on=False, relay=False, ui=False)
+    _wait_ready(given)
+
+
 COMMANDS = {
     "status": _status,
     "install": _install,
@@ -148,6 +164,8 @@ COMMANDS = {
     "uninstall": _uninstall,
     "version": _version,
     "hubble port-forward": _hubble_port_forward,
+    "hubble enable": _hubble_enable,
+    "hubble disable": _hubble_disable,
     "policy validate": _policy_validate,
     "policy trace": _policy_trace,
 }

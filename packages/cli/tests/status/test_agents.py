@@ -65,3 +65,13 @@ def test_endpoints() -> None:
     states = ["ready", "regenerating", "waiting-for-identity", "ready"]
     add_agent_endpoints(status, "p", [{"status": {"state": s}} for s in states])
     assert status.findings("cilium", "p").warnings == ["2 endpoints are not ready"]
+
+
+def test_a_dead_proxy_is_envoys_error_and_not_the_agents() -> None:
+    status = Status()
+    failing = {"consecutive-failure-count": 2, "last-failure-msg": "Envoy does not answer"}
+    add_agent_status(
+        status, "p", {"controllers": [{"name": "proxy-envoy", "status": failing}]}, NOW
+    )
+    assert status.count("cilium") == (0, 0)
+    assert status.findings("cilium-envoy", "p").errors == ["Envoy does not answer (since start)"]

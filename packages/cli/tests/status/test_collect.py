@@ -11,7 +11,7 @@ from cilium_cli.kube.client import Client
 from cilium_cli.status.collect import Collector
 from cilium_cli.status.model import Status, to_json
 
-from ..conftest import AGENT_OK, NAMESPACE, FakeApi, article
+from ..conftest import AGENT_OK, NAMESPACE, RELAY_STATUS, FakeApi, article
 
 
 async def collect(api: FakeApi) -> Status:
@@ -120,3 +120,18 @@ async def test_config(api: FakeApi) -> None:
     status = await collect(api)
     assert status.features_not_available == ["hubble-ui", "hubble"]
     assert status.config_errors == ["drifted"]
+
+
+async def test_nodes_that_relay_has_lost(api: FakeApi) -> None:
+    article(api)
+    lost = {"num_connected_nodes": 1, "num_unavailable_nodes": 2, "unavailable_nodes": ["k/n2"]}
+    api.replies[("relay", RELAY_STATUS)] = (0, json.dumps(lost))
+    status = await collect(api)
+    (text,) = status.errors["hubble-relay"]["relay"].warnings
+    assert text.startswith("no flows from 2 nodes: k/n2 and 1 more; ")
+
+
+async def test_a_relay_that_wants_tls_is_no_finding(api: FakeApi) -> None:
+    article(api)
+    api.replies[("relay", RELAY_STATUS)] = (1, "Socket closed")
+    assert (await collect(api)).problems(warnings=True) == []

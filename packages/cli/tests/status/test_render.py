@@ -99,7 +99,7 @@ async def test_today(api: FakeApi, golden: ModuleType) -> None:
         ("DaemonSet         cilium", "DaemonSet        cilium"),
         ("Deployment        cilium-operator .*\n", ""),
         ("Not yet available: .*", ""),
-        ("Envoy:          OK", "Envoy:          1 warnings"),
+        ("Envoy DaemonSet:    OK", "Envoy DaemonSet:    1 warnings"),
         (r"cilium-envoy +Desired: 3, Ready: 3/3", "cilium-envoy       Desired: 3, Ready: 2/3"),
         (r"( {18}cilium-envoy +)Running: 3", r"\1Pending: 1, Running: 2"),
         ("Cluster Pods", "Errors:           cilium    x\nCluster Pods"),
@@ -125,7 +125,7 @@ async def test_envoy_does_not_move_the_rest(api: FakeApi, golden: ModuleType) ->
     article(api)
     envoy(api)
     text = await text_of(api)
-    assert "    \\__/       Envoy:          OK\n" in text
+    assert "    \\__/       Envoy DaemonSet:    OK\n" in text
     assert "DaemonSet         cilium-envoy       Desired: 3, Ready: 3/3, Available: 3/3\n" in text
     assert "                  cilium-envoy       Running: 3\n" in text
     assert "cilium-envoy       localhost/cilium-python/cilium-proxy:0.1.0: 3\n" in text

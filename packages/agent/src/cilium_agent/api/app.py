@@ -13,6 +13,7 @@ from cilium_agent.api.status import status
 from cilium_agent.datapath.endpoints import enforced_by
 from cilium_agent.datapath.policy import KernelPolicy
 from cilium_agent.datapath.store import MapStore
+from cilium_agent.proxies.listing import redirects
 from cilium_agent.services.listing import service_list
 from cilium_agent.state import VERSION, AgentState
 
@@ -108,6 +109,11 @@ def _add_policies(app: FastAPI, state: AgentState) -> None:
 
 
 def _add_services(app: FastAPI, state: AgentState) -> None:
+    @app.get("/v1/proxy")
+    async def proxy() -> list[dict[str, Any]]:
+        """Return the rule sets that rows use (ours, not upstream's)."""
+        return redirects(state.rule_sets)
+
     @app.get("/v1/service")
     async def services() -> list[dict[str, Any]]:
         if state.store is None or state.balancer is None:

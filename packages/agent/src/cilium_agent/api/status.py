@@ -7,9 +7,11 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+from cilium_agent.proxies.encode import name_of
 from cilium_agent.state import VERSION, AgentState, Outcome
 from cilium_core.identity import MAX_CLUSTER_IDENTITY, MIN_CLUSTER_IDENTITY
 from cilium_core.layouts.datapath import ALL_MAPS
+from cilium_core.layouts.redirect import PORTS
 from cilium_core.layouts.spec import MapSpec
 
 SILENCE = 150.0  # seconds without a word from the API server before it counts as lost
@@ -51,7 +53,7 @@ def status(state: AgentState, *, brief: bool = False) -> dict[str, Any]:
         "masquerading": _masquerading(state),
         "clock-source": {"mode": "ktime"},
         "controllers": controllers(state),
-        "proxy": {"state": "Disabled", "total-redirects": 0, "redirects": []},
+        "proxy": proxy(state),
         "identity-range": {
             "min-identity": MIN_CLUSTER_IDENTITY,
             "max-identity": MAX_CLUSTER_IDENTITY,
@@ -102,6 +104,29 @@ def kubernetes(state: AgentState) -> dict[str, Any]:
         "state": "Ok",
         "msg": f"{short} ({version}) [linux/amd64]",
         "k8s-api-versions": sorted(state.informers),
+    }
+
+
+def proxy(state: AgentState) -> dict[str, Any]:
+    """Return upstream's ProxyStatus, with `state` and `msg` beside it: what is dropped now."""
+    held = state.rule_sets.all() if state.rule_sets is not None else []
+    forced = sorted((one for one in held if one.in_force), key=lambda one: one.port)
+    addressing = state.addressing
+    router = None if addressing is None else addressing.router_v4 or addressing.router_v6
+    problems = [text for text in state.proxies.problems(state.rule_sets).values() if text]
+    well = "Ok" if state.proxies.installed else "Disabled"
+    return {
+        "state": "Failure" if problems else well,
+        "msg": "; ".join(problems),
+        "ip": str(router) if router else "",
+        "port-range": f"{PORTS[0]}-{PORTS[-1]}",
+        "envoy-deployment-mode": "external",
+        "total-ports": len(held),
+        "total-redirects": len(forced),
+        "redirects": [
+            {"name": name_of(one.rules), "proxy": str(one.rules.kind), "proxy-port": one.port}
+            for one in forced
+        ],
     }
 
 

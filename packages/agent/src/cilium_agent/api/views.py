@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cilium_agent.k8s.objects import NodeObject
-from cilium_agent.model import Endpoint, RemoteNode
+from cilium_agent.model import Endpoint, EndpointState, RemoteNode
 from cilium_agent.nodes.fields import INTERNAL_IP
 from cilium_agent.state import AgentState
 from cilium_core.addresses import UNSPECIFIED, unpack_address
@@ -35,6 +35,7 @@ def endpoint(item: Endpoint, policy: Mapping[str, Any]) -> dict[str, Any]:
                 "k8s-pod-name": item.pod_name,
                 "pod-name": f"{item.pod_namespace}/{item.pod_name}",
             },
+            "health": health(item.state),
             "identity": {"id": item.identity, "labels": labels},
             "labels": {"security-relevant": labels},
             "networking": {
@@ -53,6 +54,24 @@ def endpoint(item: Endpoint, policy: Mapping[str, Any]) -> dict[str, Any]:
             "policy": dict(policy),
         },
     }
+
+
+def health(state: EndpointState) -> dict[str, Any]:
+    """Return upstream's EndpointHealth, which follows from the state."""
+    match state:
+        case EndpointState.READY:
+            word = "OK"
+        case EndpointState.NOT_READY:
+            word = "Warning"
+        case EndpointState.REGENERATING | EndpointState.DISCONNECTING:
+            word = "Pending"
+        case _:
+            word = "Disabled"
+    bpf, policy = word, word
+    if state is EndpointState.WAITING_FOR_IDENTITY:
+        policy = "Bootstrap"
+    gone = state in (EndpointState.DISCONNECTED, EndpointState.RESTORING)
+    return {"bpf": bpf, "policy": policy, "overallHealth": word, "connected": not gone}
 
 
 def matches(item: Endpoint, wanted: str) -> bool:

@@ -168,3 +168,15 @@ def selectors(listed: list[dict[str, Any]]) -> str:
             ]
         )
     return table(["SELECTOR", "ROLE", "BIT", "IDENTITIES"], rows)
+
+
+def proxies(listed: list[dict[str, Any]]) -> str:
+    """Return `proxy list`: further origins and errors on lines of their own."""
+    rows: list[list[str]] = []
+    for entry in listed:
+        numbers = " ".join(map(str, entry["policies"]))
+        more = [*entry["origins"], *([f"error: {entry['error']}"] if entry["error"] else [])]
+        head = [str(entry["port"]), entry["kind"], entry["direction"], entry["state"], numbers]
+        rows.append([*head, entry["name"], *more[:1]])
+        rows += [["", "", "", "", "", "", text] for text in more[1:]]
+    return table(["PORT", "KIND", "DIRECTION", "STATE", "POLICIES", "NAME", "RULES"], rows)

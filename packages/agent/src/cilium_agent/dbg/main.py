@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_list(commands, "identity", "security identities", "/identity/endpoints", lists.identities)
     _add_list(commands, "ip", "prefixes and their identities", "/ip", lists.addresses)
     _add_list(commands, "service", "load-balanced services", "/service", lists.services)
+    _add_list(commands, "proxy", "rule sets that connections are led to", "/proxy", lists.proxies)
     _add_policy(commands)
     _add_bpf(commands)
     monitor.add(commands)

@@ -44,7 +44,7 @@ def text(reply: dict[str, Any], *, verbose: bool = False) -> str:
         ("Masquerading", _masquerading(reply["masquerading"])),
         ("Clock Source for BPF", reply["clock-source"]["mode"]),
         ("Controller Status", _controllers(reply["controllers"])),
-        ("Proxy Status", reply["proxy"]["state"]),
+        ("Proxy Status", _proxy(reply["proxy"])),
         ("Global Identity Range", _range(reply["identity-range"])),
         ("Hubble", _hubble(reply)),
         ("Encryption", reply["encryption"]["mode"]),
@@ -110,6 +110,17 @@ def _range(part: dict[str, Any]) -> str:
 def _allocations(part: dict[str, Any]) -> str:
     lines = [f"  {address} ({owner})" for address, owner in part["allocations"].items()]
     return "\n".join(["Allocated addresses:", *lines])
+
+
+def _proxy(part: dict[str, Any]) -> str:
+    if part["state"] == "Disabled":
+        return "No managed proxy redirect"
+    word = "OK" if part["state"] == "Ok" else str(part["state"])
+    told = (
+        f"{word}, ip {part['ip']}, {part['total-redirects']} redirects active on ports "
+        f"{part['port-range']}, Envoy: {part['envoy-deployment-mode']}"
+    )
+    return f"{told}   {part['msg']}" if part["msg"] else told
 
 
 def _monitor(section: dict[str, Any]) -> str:

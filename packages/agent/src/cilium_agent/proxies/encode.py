@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from cilium_agent.proxies.rulesets import Held
+from cilium_core.policy.redirects import RuleSet
 from cilium_core.policy.rules import L7Kind
 from cilium_core.proto import proxy_pb2 as pb
 
@@ -28,13 +29,18 @@ def rule_set(held: Held) -> pb.RuleSet:
     return pb.RuleSet(
         port=held.port,
         revision=held.revision,
-        name=f"{rules.kind}-{rules.direction.name.lower()}-{rules.digest.hex()[:16]}",
+        name=name_of(rules),
         direction=int(rules.direction),
         kind=KINDS[rules.kind],
         rules=[_RULES[rules.kind](dict(fields)) for fields in sorted(patterns, key=repr)],
         everything=rules.everything,
         origins=sorted({str(rule.origin) for rule in rules.rules}),
     )
+
+
+def name_of(rules: RuleSet) -> str:
+    """Return the name of a rule set, the same in any process."""
+    return f"{rules.kind}-{rules.direction.name.lower()}-{rules.digest.hex()[:16]}"
 
 
 def removal(held: Held) -> pb.RuleSet:

@@ -8,6 +8,7 @@ replaced by what is newer. Event loop only.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -24,6 +25,14 @@ from cilium_core.proto import proxy_pb2 as pb
 log = structlog.get_logger(__name__)
 
 SERVICE = "cilium.python.proxy.v1.Proxies"
+# A peer that hangs does not answer pings, and its stream ends.
+PINGS = [
+    ("grpc.keepalive_time_ms", 3_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
+]
 PIECE = 100  # rule sets in one message
 
 
@@ -67,8 +76,8 @@ class Follower:
         return held.rules.kind is not None and KINDS[held.rules.kind] in self._serves
 
 
-def handler(book: RuleSets) -> grpc.GenericRpcHandler:
-    """Return the service for a server."""
+def handler(book: RuleSets, followers: Counter[int]) -> grpc.GenericRpcHandler:
+    """Return the service for a server; `followers` counts streams by the kinds they serve."""
 
     async def follow(reports: AsyncIterator[pb.Report], _context: Any) -> AsyncIterator[pb.Update]:
         first = await anext(reports, None)
@@ -77,10 +86,12 @@ def handler(book: RuleSets) -> grpc.GenericRpcHandler:
         log.info("a proxy follows", serves=[pb.Kind.Name(kind) for kind in first.serves])
         follower = Follower(book, set(first.serves))
         reading = asyncio.create_task(_read(book, first, reports))
+        followers.update(first.serves)
         try:
             async for update in follower.updates():
                 yield update
         finally:
+            followers.subtract(first.serves)
             reading.cancel()
 
     async def learn(_answer: pb.Answer, _context: Any) -> pb.Learned:
@@ -112,6 +123,9 @@ def _take(book: RuleSets, report: pb.Report) -> None:
         book.acknowledge(result.port, result.revision, result.error)
 
 
-def serve(path: Path, book: RuleSets) -> AbstractAsyncContextManager[None]:
+def serve(
+    path: Path, book: RuleSets, followers: Counter[int] | None = None
+) -> AbstractAsyncContextManager[None]:
     """Serve on a unix socket that only its owner may use; a stale socket file is replaced."""
-    return sockets.serve(path, handler(book), 0o600)
+    counted = Counter[int]() if followers is None else followers
+    return sockets.serve(path, handler(book, counted), 0o600, PINGS)

@@ -7,7 +7,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from cilium_cli.status.model import AGENT, Status
+from cilium_cli.status.model import AGENT, ENVOY, RELAY, Status
 
 _BAD = frozenset({"warning", "failure"})
 _SUBSYSTEMS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -18,6 +18,8 @@ _SUBSYSTEMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Kvstore", ("kvstore",)),
     ("AuthCertificateProvider", ("auth-certificate-provider",)),
 )
+
+_PROXIES = frozenset({"proxy-envoy", "proxy-controller", "proxy-dns"})
 
 
 def add_agent_status(status: Status, pod: str, reply: Any, now: datetime) -> None:
@@ -41,6 +43,9 @@ def add_agent_status(status: Status, pod: str, reply: Any, now: datetime) -> Non
             since = _since(failing.get("last-success-timestamp"), now)
             message = failing.get("last-failure-msg", "")
             name = controller.get("name", "")
+            if name in _PROXIES:  # says itself what is dropped, and on which node
+                status.error(ENVOY, pod, f"{message} (since {since})")
+                continue
             status.error(
                 AGENT, pod, f"controller {name} is failing since {since} ({count}x): {message}"
             )
@@ -53,6 +58,21 @@ def add_agent_endpoints(status: Status, pod: str, reply: list[Any]) -> None:
     waiting = sum(state != "ready" for state in states)
     if waiting:
         status.warning(AGENT, pod, f"{waiting} endpoints are not ready")
+
+
+def add_relay_status(status: Status, pod: str, reply: Any) -> None:
+    """Record nodes whose flows a relay lacks, of `hubble status -o json`."""
+    lost = int(reply.get("num_unavailable_nodes") or 0)
+    if not lost:
+        return
+    names = sorted(reply.get("unavailable_nodes") or ())
+    more = f" and {lost - len(names)} more" if lost > len(names) else ""
+    status.warning(
+        RELAY,
+        pod,
+        f"no flows from {lost} nodes: {', '.join(names)}{more}; see the logs of container hubble"
+        " there and of hubble-relay (network, certificates)",
+    )
 
 
 def _since(timestamp: str | None, now: datetime) -> str:

@@ -42,6 +42,7 @@ DAEMON_SETS = (AGENT, ENVOY)
 DEPLOYMENTS = (OPERATOR, RELAY, UI, CLUSTERMESH)
 REQUIRED = frozenset({AGENT, OPERATOR})
 AGENT_CONTAINER = "cilium-agent"
+RELAY_STATUS = ("hubble", "status", "--server", "localhost:4245", "-o", "json")
 _DRIFT = "config.cilium.io"
 
 
@@ -110,7 +111,24 @@ class Collector:
         return await self._client.list(path, Pod, selector=SELECTORS[name])
 
     async def _pods(self, status: Status, name: str) -> None:
-        controllers.add_pods(status, name, await self._list_pods(name))
+        pods = await self._list_pods(name)
+        controllers.add_pods(status, name, pods)
+        if name == RELAY:
+            for pod in pods:
+                if pod.status.phase == "Running":
+                    await self._relay(status, pod.metadata.name)
+
+    async def _relay(self, status: Status, pod: str) -> None:
+        """Ask a relay which nodes it has lost.
+
+        One that wants TLS does not answer so; one that answers nobody is not ready, and counted so.
+        """
+        try:
+            done = await self._client.exec(self._namespace, pod, RELAY, RELAY_STATUS)
+            if done.code == 0:
+                agents.add_relay_status(status, pod, msgspec.json.decode(done.stdout))
+        except (CliError, msgspec.DecodeError) as error:
+            status.warning(RELAY, pod, f"unable to retrieve Hubble Relay's status: {error}")
 
     async def _agents(self, status: Status) -> None:
         """List the agent pods, then ask each, all at once."""

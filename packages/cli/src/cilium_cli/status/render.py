@@ -74,7 +74,8 @@ def _logo(status: Status, paint: Paint) -> Iterator[Row]:
     ]
     last = "    " + paint((BLUE, "\\__/"))
     if ENVOY in status.pod_state:
-        yield [last, "Envoy:", _summary(status, ENVOY, paint)]
+        # One cell: the longer label would move the article's column.
+        yield [last, f"Envoy DaemonSet:    {_summary(status, ENVOY, paint)}"]
     else:
         yield [last]
 
