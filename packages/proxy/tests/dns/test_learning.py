@@ -30,7 +30,7 @@ async def agent(tmp_path: Path) -> AsyncIterator[Agent]:
 
 @pytest_asyncio.fixture
 async def learner(tmp_path: Path) -> AsyncIterator[Learner]:
-    made = Learner(tmp_path / "agent.sock", HOLD, Counts())
+    made = Learner(tmp_path / "names.sock", HOLD, Counts())
     running = asyncio.ensure_future(made.run())
     yield made
     running.cancel()

@@ -20,10 +20,11 @@ class Source(IntEnum):
 
     WORLD = 0
     CIDR = 1  # prefixes that policies name
-    NODE = 2  # remote nodes' own addresses
-    KUBE_APISERVER = 3  # of which some are nodes too
-    HOST = 4  # this node's own addresses
-    POD = 5
+    FQDN = 2  # addresses that DNS gave for names of policies, with the labels of prefixes around
+    NODE = 3  # remote nodes' own addresses
+    KUBE_APISERVER = 4  # of which some are nodes too
+    HOST = 5  # this node's own addresses
+    POD = 6
 
 
 class Metadata(NamedTuple):
