@@ -49,7 +49,7 @@ rules = st.lists(
 
 
 def objects(wanted: Rules) -> list:
-    spec: dict = {"egress": [], "egressDeny": []}
+    spec: dict = {"egress": [{}], "egressDeny": []}
     for kind, text, port, deny in wanted:
         ports = {"toPorts": [{"ports": [{"port": str(port), "protocol": "TCP"}]}]}
         if kind == "prefix":
