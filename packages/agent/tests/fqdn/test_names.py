@@ -127,9 +127,7 @@ def test_a_prefix_around_keeps_its_rights_and_its_exceptions(world: World) -> No
 
 
 def test_a_denied_prefix_stays_denied_for_its_names(world: World) -> None:
-    said = policy(
-        {"egress": [to("*.example.com")], "egressDeny": [{"toCIDR": ["192.0.2.0/24"]}]}
-    )
+    said = policy({"egress": [to("*.example.com")], "egressDeny": [{"toCIDR": ["192.0.2.0/24"]}]})
     world.say(*said)
     world.keeper.flush()
     world.learn("www.example.com.", ONE)

@@ -67,9 +67,7 @@ class Agent(FakeAgent):
         self._writers: list[asyncio.StreamWriter] = []
         self._names = await asyncio.start_unix_server(self._connected, str(path))
 
-    async def _connected(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.append(writer)
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:

@@ -69,7 +69,9 @@ class Repository:
         found = self._read(body)
         if found.problems:
             before = self._before(key)
-            found = replace(found, policies=before.policies, prefixes=before.prefixes, names=before.names)
+            found = replace(
+                found, policies=before.policies, prefixes=before.prefixes, names=before.names
+            )
         elif self._last_valid is not None:
             self._last_valid.put(str(key), found.body)
         self._held[key] = found
