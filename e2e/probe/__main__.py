@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `probe` command. Every subcommand but `serve` and `names-serve` prints JSON, one object or list a line.
+"""The `probe` command. Subcommands that do not serve print JSON, one object or list a line.
 
 Exit status: 0 when every try succeeded, 1 when one failed, 2 for a wrong command line.
 """

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names against a slow model: what the kernel decides is what policies and names say, always.
 
-The model reads the policies' selectors itself, keeps no derived state and no numbers. Answers, ends,
-walks, policies, refusals of the kernel and restarts come in any order. After each single write
-nothing is open that neither the state before nor the state after opens.
+The model reads the policies' selectors itself, keeps no derived state and no numbers. Answers,
+ends, walks, policies, refusals of the kernel and restarts come in any order. After each single
+write nothing is open that neither the state before nor the state after opens.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from pathlib import Path
 import structlog
 from google.protobuf.message import DecodeError
 
+from cilium_agent import sockets
 from cilium_agent.fqdn.names import Answer, Names
 from cilium_core.errors import CiliumError
 from cilium_core.frames import Frames, TooLong, framed
@@ -46,8 +47,7 @@ class NameServer:
     @contextlib.asynccontextmanager
     async def serve(self, path: Path) -> AsyncIterator[None]:
         """Serve on a socket that only root may use; a stale socket file is replaced."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
+        sockets.make_way(path)
         loop = asyncio.get_running_loop()
         server = await loop.create_unix_server(lambda: _Connection(self), str(path))
         os.chmod(path, MODE)

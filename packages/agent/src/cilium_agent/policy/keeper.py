@@ -2,12 +2,13 @@
 """Owner of the node's policy tables: feeds the engine and carries what it wants into the kernel.
 
 Order of one flush: new prefixes get identities, with the bits that the old policies give them, and
-enter the ipcache, longest first → what policies say now is told the engine → numbers are recorded
-→ redirects of rule sets that proxies have → the engine's steps → redirects that no row asks for go
-→ endpoints get the new revision, so that connections are judged again →
-prefixes that nothing names leave the ipcache → their identities lose their bits. Addresses that DNS
-gave go the same way: before the rows they come to identities with all labels that old and new
-policies ask for, after them they keep the new ones' alone. Plain calls on the event loop. A flush that the kernel refuses is tried again, from what the kernel holds by then.
+enter the ipcache, longest first → what policies say now is told the engine → numbers are recorded →
+redirects of rule sets that proxies have → the engine's steps → redirects that no row asks for go →
+endpoints get the new revision, so that connections are judged again → prefixes that nothing names
+leave the ipcache → their identities lose their bits. Addresses that DNS gave go the same way:
+before the rows they come to identities with all labels that old and new policies ask for, after
+them they keep the new ones' alone. Plain calls on the event loop. A flush that the kernel refuses
+is tried again, from what the kernel holds by then.
 
 Which bits an earlier process's policies would give new prefixes nobody knows any more, nor which
 those rows would that a refused flush has left. The first flush, and one after a refused one, gives

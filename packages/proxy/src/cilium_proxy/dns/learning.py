@@ -159,7 +159,8 @@ class Learner:
             self._owe(one)
             return _AWAY
         loop = asyncio.get_running_loop()
-        waiter = one.waiter = loop.create_future()
+        waiter: asyncio.Future[str] = loop.create_future()
+        one.waiter = waiter
         self._send(one)
         timer = loop.call_later(self._longest, one.settle, _LATE)
         try:
