@@ -71,7 +71,7 @@ async def _run(options: argparse.Namespace) -> bool:
                 options.server, options.zone, options.port, options.count, options.width
             )
             _print(found.as_json())
-            return found.connected == options.count
+            return bool(found.connected == options.count)
         case "canary":
             await sender.main()
             return True

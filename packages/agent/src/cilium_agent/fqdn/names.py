@@ -63,7 +63,7 @@ class Names:
         self.cache, self.identities = cache, identities
         self.deletions = 0  # pairs that ended or were forgotten
         self._around, self._rows, self._journal = around, rows, journal
-        self._preallocate, self._clock = preallocate, clock
+        self._preallocate, self.clock = preallocate, clock
         self._wanted: frozenset[str] = frozenset()
         self._assigned: dict[Address, int] = {}
         self._pending: dict[Address, int | None] = {}
@@ -86,7 +86,7 @@ class Names:
             self._assigned[prefix.network_address] = number
             self.identities.use(number, 1)
         self._rows.hold(dict(self._assigned))
-        now = self._clock()
+        now = self.clock()
         self.cache.end(now)
         for names in self.cache.endpoints.values():  # nobody knows when connections were met last
             names.meet(now, [address for address, _ in names.deferred.items()])
@@ -102,7 +102,7 @@ class Names:
 
         What the kernel refuses is raised; the answers are remembered all the same.
         """
-        now, told, touched = self._clock(), [], set[Address]()
+        now, told, touched = self.clock(), [], set[Address]()
         for answer in answers:
             endpoint = self.endpoint_at(answer.client)
             if endpoint is None:
@@ -118,11 +118,11 @@ class Names:
 
     def end(self) -> None:
         """Let answers end whose TTL is over; call it every second. Errors as `learn`."""
-        self._carry(self.cache.end(self._clock()))
+        self._carry(self.cache.end(self.clock()))
 
     def walked(self, began: float, connections: Mapping[int, Iterable[Address]]) -> None:
         """Take in a whole walk over the connections: endpoint → addresses. Errors as `learn`."""
-        self._carry(self.cache.walked(began, self._clock(), connections))
+        self._carry(self.cache.walked(began, self.clock(), connections))
 
     def waiting(self) -> set[int]:
         """Return the endpoints with addresses that only connections may keep."""

@@ -78,7 +78,7 @@ class Upkeep:
                 for address in (endpoint.ipv4, endpoint.ipv6):
                     if address is not None:
                         by[pack_address(address)] = endpoint.endpoint_id
-        began = time.time()
+        began = self._names.clock()
         found = await asyncio.to_thread(self._opened, set(by))
         connections: dict[int, set[Address]] = {}
         for local, peers in found.items():
