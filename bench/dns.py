@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -63,12 +61,14 @@ def _world(answers: str) -> Iterator[_World]:
         state = Path(folder)
         (state / "marks").write_bytes(bytes(ADDRESSES))
         world = _World(lab, state)
-        maps = Path(f"/sys/fs/bpf/bench-dns-{os.getpid()}")
+        maps = state / "bpf"
+        maps.mkdir()
+        subprocess.run(["mount", "-t", "bpf", "bpf", str(maps)], check=True)
         started = [
             subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
             for words in (
                 world.inside(lab.server, "server", answers),
-                [sys.executable, "-m", "bench.dns_agent", folder, str(maps)],
+                [sys.executable, "-m", "bench.dns_agent", folder, str(maps / "maps")],
             )
         ]
         for process in started:
@@ -83,7 +83,7 @@ def _world(answers: str) -> Iterator[_World]:
             for process in started:
                 process.kill()
                 process.wait()
-            shutil.rmtree(maps, ignore_errors=True)
+            subprocess.run(["umount", str(maps)], check=True)
 
 
 def _until_answers(world: _World) -> None:

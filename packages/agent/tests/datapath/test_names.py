@@ -66,9 +66,7 @@ class Node:
         )
         self.maps = PolicyMaps(store)
         self.maps.kernel = kernel.policy  # its shadow is what the next test clears
-        self.keeper = PolicyKeeper(
-            self.maps, IpcachePrefixes(self.writer), cidrs, None, self.names
-        )
+        self.keeper = PolicyKeeper(self.maps, IpcachePrefixes(self.writer), cidrs, None, self.names)
         self.names.flush = self.keeper.flush
         pods = {ip_address(world["pod"]): 7 for world in worlds.values()}
         self.names.endpoint_at = pods.get

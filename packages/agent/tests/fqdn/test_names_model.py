@@ -67,7 +67,7 @@ class Machine(RuleBasedStateMachine):
     def begin(self, wanted: Rules) -> None:
         self.folder = Path(tempfile.mkdtemp())
         self.world = World(self.folder)
-        self.rules: Rules = wanted
+        self.rules = self.former = wanted
         self.world.say(*objects(wanted))
         self.world.start()
         self.stale = False  # the kernel has refused something
@@ -113,7 +113,7 @@ class Machine(RuleBasedStateMachine):
 
     def watched(self, action, after: set[tuple[str, int]] | None = None) -> None:
         """Do something; nothing is open in between that is open neither before nor after."""
-        before, seen = self.in_kernel(), []
+        before, seen = self.in_kernel() | self.opened(self.former), []
         self.world.kernel.watch = lambda: seen.append(self.in_kernel())
         try:
             action()
@@ -122,6 +122,7 @@ class Machine(RuleBasedStateMachine):
         finally:
             self.world.kernel.watch = lambda: None
         wanted = self.opened(self.rules) if after is None else after
+        self.former = self.rules
         for state in seen:
             assert state <= before | wanted
 
@@ -167,7 +168,7 @@ class Machine(RuleBasedStateMachine):
     @rule(wanted=st.one_of(st.none(), rules))
     def restart(self, wanted: Rules | None) -> None:
         before, numbers = self.in_kernel(), dict(self.world.rows.rows)
-        self.rules = self.rules if wanted is None else wanted
+        self.former = self.rules = self.rules if wanted is None else wanted
         self.world.journal.close()
         self.world = self.world.again()
         self.world.say(*objects(self.rules))
