@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest_asyncio
+import uvloop
 from names_world import World
 from policy_world import policy
 
@@ -102,3 +103,15 @@ async def test_a_stream_that_cannot_be_read_ends(served: Served) -> None:
         proxy.writer.write(bytes([byte]))
         await asyncio.sleep(0)
     assert (await proxy.read()).number == 7
+
+
+def test_on_the_loop_that_the_agent_runs_on(tmp_path: Path) -> None:
+    async def talk() -> pb.Learned:
+        served = Served(tmp_path)
+        served.server.open()
+        async with served.server.serve(served.path):
+            proxy = await served.proxy()
+            proxy.send(1, "a.test.", "192.0.2.1")
+            return await proxy.read()
+
+    assert uvloop.run(talk()).selected

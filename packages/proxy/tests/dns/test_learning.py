@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest_asyncio
+import uvloop
 from dns_neighbours import Agent, until
 
 from cilium_proxy.dns.answers import Answer
@@ -141,3 +142,16 @@ async def test_an_agent_that_dies_before_its_reply_hears_again(
     assert (late(learner, "agent away"), learner.owed) == (1, 1)
     async with Agent(tmp_path / "agent.sock") as agent:
         await until(lambda: len(agent.learned) == 1)
+
+
+def test_on_the_loop_that_the_proxy_runs_on(tmp_path: Path) -> None:
+    async def ask() -> int:
+        learner = Learner(tmp_path / "names.sock", HOLD, Counts())
+        async with Agent(tmp_path / "agent.sock") as agent:
+            running = asyncio.ensure_future(learner.run())
+            await learner.learn(POD, NAME, ANSWER)
+            running.cancel()
+            await learner.close()
+            return len(agent.learned)
+
+    assert uvloop.run(ask()) == 1

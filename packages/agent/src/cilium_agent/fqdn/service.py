@@ -13,6 +13,7 @@ import os
 from collections.abc import AsyncIterator
 from ipaddress import ip_address
 from pathlib import Path
+from typing import cast
 
 import structlog
 from google.protobuf.message import DecodeError
@@ -97,8 +98,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
         self._server.connected(self)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -18,6 +18,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import structlog
 from google.protobuf.message import DecodeError
@@ -204,9 +205,8 @@ class _Stream(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._learner.connected(transport)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
+        self._learner.connected(self._transport)
 
     def data_received(self, data: bytes) -> None:
         self._frames.feed(data)
