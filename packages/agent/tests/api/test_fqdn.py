@@ -130,9 +130,12 @@ async def test_the_commands(socket: Path, world: World, capsys: pytest.CaptureFi
     assert len(json.loads(text)) == 3
     _, text = await run(socket, capsys, "fqdn", "names")
     assert json.loads(text)["FQDNPolicySelectors"] == [
-        {"regexString": "^[-a-z0-9_]*\\.test$", "selectorString": "MatchName: , MatchPattern: *.test"},
+        {
+            "regexString": "^[-a-z0-9_]*\\.test$",
+            "selectorString": "MatchName: , MatchPattern: *.test",
+        },
         {"regexString": "^b\\.c$", "selectorString": "MatchName: b.c, MatchPattern: "},
-    ]  # fmt: skip
+    ]
     assert world.verdict("192.0.2.9") is Verdict.ALLOW
     code, text = await run(socket, capsys, "fqdn", "cache", "clean", "-f", "-p", "old.*")
     assert (code, text) == (0, "FQDN proxy cache cleared\n")
