@@ -14,7 +14,7 @@ from cilium_agent.datapath.enforcement import PolicyMaps
 from cilium_agent.datapath.redirects import KernelRedirects
 from cilium_agent.datapath.store import MapStore
 from cilium_agent.fqdn.identities import Around, NameIdentities
-from cilium_agent.fqdn.journal import Journal
+from cilium_agent.fqdn.journal import FOLDER, Journal
 from cilium_agent.fqdn.names import Names
 from cilium_agent.fqdn.rows import IpcacheNames
 from cilium_agent.ipcache.fold import Metadata
@@ -59,7 +59,7 @@ def make_policing(
     maps, prefixes = PolicyMaps(store), IpcachePrefixes(ipcache)
     rule_sets = RuleSets(KernelRedirects(store))
     cidrs = CidrIdentities(labels)
-    journal = Journal(settings.run_dir / "state" / "names")
+    journal = Journal(settings.run_dir / FOLDER)
     names = Names(
         NameCache(settings.names),
         NameIdentities(cidrs.draw, families),

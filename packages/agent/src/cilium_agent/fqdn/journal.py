@@ -21,6 +21,7 @@ from cilium_core.fqdn.saved import Line, line, replay
 
 log = structlog.get_logger(__name__)
 
+FOLDER = Path("state") / "names"  # below the run folder
 SMALLEST = 1 << 20  # bytes that are never worth a new file
 GROWTH = 4  # times the size that a file had when it was whole
 _WHOLE = b"whole\n"  # the line behind all that there was
