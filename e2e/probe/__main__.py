@@ -43,11 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("--timeout", type=float, default=30.0, help="longest stall, seconds")
     grid = commands.add_parser("matrix", help="try a JSON list from stdin all at once")
     grid.add_argument("--timeout", type=float, default=2.0)
-    named = commands.add_parser("names-serve", help="DNS of names whose addresses change, and TCP")
-    named.add_argument("--host", required=True, help="address of the DNS server")
+    named = commands.add_parser("names-serve", help="DNS of names whose addresses change")
     named.add_argument("--first", required=True, help="the first address that is given")
     named.add_argument("--ttl", type=int, default=60)
-    named.add_argument("--port", type=int, default=7000)
     lookups = commands.add_parser("names", help="look names up, connect to each answer at once")
     lookups.add_argument("--server", required=True)
     lookups.add_argument("--zone", required=True)
@@ -64,7 +62,7 @@ async def _run(options: argparse.Namespace) -> bool:
             await server.serve(options.tcp or [7000], options.udp or [7000], options.http)
             return True
         case "names-serve":
-            await names.serve(options.host, options.first, options.ttl, options.port)
+            await names.serve(options.first, options.ttl)
             return True
         case "names":
             found = await names.look_up(

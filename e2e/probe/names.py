@@ -56,11 +56,11 @@ class _Dns(asyncio.DatagramProtocol):
         self._transport.sendto(reply(data, self._following, self._ttl), addr)
 
 
-async def serve(host: str, first: str, ttl: int, port: int) -> None:
-    """Answer on port 53 and accept TCP on `port` of every address, until SIGTERM."""
+async def serve(first: str, ttl: int) -> None:
+    """Answer on port 53, and on 8080 for who asks whether this is ready, until SIGTERM."""
     loop = asyncio.get_running_loop()
-    await loop.create_datagram_endpoint(lambda: _Dns(first, ttl), local_addr=(host, 53))
-    await server.serve((port,), (), 0)
+    await loop.create_datagram_endpoint(lambda: _Dns(first, ttl), local_addr=("0.0.0.0", 53))
+    await server.serve((), (), 8080)
 
 
 @dataclass
