@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the DNS proxy adds: latency, questions a second, and answers that come before their time.
 
-Client, node and server are network namespaces, as in the proxy's tests (root); the agent is a
-small one in Python, whose kernel takes no time. Rounds with and without the proxy take turns.
+Client, node and server are network namespaces, as in the proxy's tests (root); the agent is the
+real one's rooms for names and policy over real maps: every name is one that a policy selects.
+Rounds with and without the proxy take turns.
 """
 
 from __future__ import annotations
@@ -60,11 +61,14 @@ def _world(answers: str) -> Iterator[_World]:
         state = Path(folder)
         (state / "marks").write_bytes(bytes(ADDRESSES))
         world = _World(lab, state)
+        maps = state / "bpf"
+        maps.mkdir()
+        subprocess.run(["mount", "-t", "bpf", "bpf", str(maps)], check=True)
         started = [
             subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
             for words in (
                 world.inside(lab.server, "server", answers),
-                [sys.executable, "-m", "bench.dns_ends", "agent", folder],
+                [sys.executable, "-m", "bench.dns_agent", folder, str(maps / "maps")],
             )
         ]
         for process in started:
@@ -79,6 +83,7 @@ def _world(answers: str) -> Iterator[_World]:
             for process in started:
                 process.kill()
                 process.wait()
+            subprocess.run(["umount", str(maps)], check=True)
 
 
 def _until_answers(world: _World) -> None:

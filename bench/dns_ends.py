@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ends of the DNS suite, each a process of its own: server, agent, client.
+"""The ends of the DNS suite, each a process of its own: server and client.
 
-`python -m bench.dns_ends ROLE …`. Every answer has the next address of 10.0.0.0/8. The agent marks
-in a shared file which addresses it has said yes to; the client looks there as soon as an answer is
-in its hands.
+`python -m bench.dns_ends ROLE …`. Every answer has the next address of 10.0.0.0/8. The agent
+(`bench.dns_agent`) marks in a shared file which addresses the kernel knows; the client looks there
+as soon as an answer is in its hands.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import mmap
 import select
@@ -16,8 +15,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from ipaddress import ip_address
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,69 +48,15 @@ def serve(changing: bool) -> None:
         udp.sendto(head + wire[12:end] + record, client)
 
 
-def _marks(path: Path) -> mmap.mmap:
+def marks(path: Path) -> mmap.mmap:
+    """Return the file in which addresses are marked, as memory."""
     with path.open("r+b") as file:
         return mmap.mmap(file.fileno(), ADDRESSES)
 
 
-async def agent(state: Path) -> None:
-    """Serve one rule set, Learn and AccessRecords."""
-    import grpc
-    import grpc.aio
-
-    from cilium_core.proto import access_pb2 as access
-    from cilium_core.proto import proxy_pb2 as pb
-
-    marks = _marks(state / "marks")
-
-    async def follow(_reports: Any, context: Any) -> None:
-        rule = pb.Rule(dns=pb.DnsRule(match_pattern="*.allowed.test"))
-        rules = pb.RuleSet(port=PORT, revision=1, direction=2, kind=pb.DNS, rules=[rule])
-        await context.write(pb.Update(snapshot=True, complete=True, rule_sets=[rules]))
-        await asyncio.Event().wait()
-
-    async def learn(answer: pb.Answer, _context: Any) -> pb.Learned:
-        for address in answer.addresses:
-            marks[int(ip_address(address)) & 0xFFFFFF] = 1
-        return pb.Learned(selected=True)
-
-    async def push(batches: AsyncIterator[access.Batch], _context: Any) -> AsyncIterator[Any]:
-        async for batch in batches:
-            yield access.Taken(number=batch.number)
-
-    def handler(service: str, **methods: Any) -> Any:
-        return grpc.method_handlers_generic_handler(f"cilium.python.{service}", methods)
-
-    server = grpc.aio.server()
-    server.add_generic_rpc_handlers(
-        (
-            handler(
-                "proxy.v1.Proxies",
-                Follow=grpc.stream_stream_rpc_method_handler(
-                    follow, pb.Report.FromString, pb.Update.SerializeToString
-                ),
-                Learn=grpc.unary_unary_rpc_method_handler(
-                    learn, pb.Answer.FromString, pb.Learned.SerializeToString
-                ),
-            ),
-            handler(
-                "access.v1.AccessRecords",
-                Push=grpc.stream_stream_rpc_method_handler(
-                    push, access.Batch.FromString, access.Taken.SerializeToString
-                ),
-            ),
-        )
-    )
-    for name in ("proxies.sock", "access.sock"):
-        server.add_insecure_port(f"unix:{state / name}")
-    await server.start()
-    print("up", flush=True)
-    await server.wait_for_termination()
-
-
 def one_by_one(count: int, state: Path) -> dict[str, Any]:
     """Ask one question after the other; return seconds, losses and answers before their time."""
-    marks = _marks(state / "marks")
+    told = marks(state / "marks")
     seconds, lost, early = [], 0, 0
     with _client() as client:
         client.settimeout(2)
@@ -125,7 +69,7 @@ def one_by_one(count: int, state: Path) -> dict[str, Any]:
             except TimeoutError:
                 lost += 1
                 continue
-            early += not marks[int.from_bytes(answer[-3:], "big")]
+            early += not told[int.from_bytes(answer[-3:], "big")]
             seconds.append(time.perf_counter() - began)
     return {"seconds": seconds, "lost": lost, "early": early}
 
@@ -154,7 +98,6 @@ def _client() -> socket.socket:
 
 ROLES: dict[str, Callable[[list[str]], object]] = {
     "server": lambda words: serve(words[0] == "changing"),
-    "agent": lambda words: asyncio.run(agent(Path(words[0]))),
     "one-by-one": lambda words: one_by_one(int(words[0]), Path(words[1])),
     "together": lambda words: together(int(words[0]), int(words[1])),
 }

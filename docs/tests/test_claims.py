@@ -21,6 +21,7 @@ from cilium_agent import config
 from cilium_agent.cni import server as cni_server
 from cilium_agent.dbg import client as dbg_client
 from cilium_agent.dbg import main as dbg
+from cilium_agent.fqdn.journal import FOLDER as NAMES
 from cilium_agent.host import cni_files, devices, sysctl
 from cilium_agent.ipam import remembered
 from cilium_agent.metrics.collector import Renderer
@@ -163,6 +164,8 @@ def test_files_on_a_node_have_these_names(guide: Path) -> None:
         *(path.name for path in (PROXY.agent_socket, PROXY.hubble_socket, PROXY.memory)),
         *PROXY.envoy_sockets.parts[-2:],
         *DnsSettings().memory.parts[-2:],
+        DnsSettings().names_socket.name,
+        *NAMES.parts,
         *remembered.FILE.parts,
         cni_server.SOCKET_NAME,
         cni_server.QUEUE_NAME,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `probe` command. Every subcommand but `serve` prints JSON, one object or list a line.
+"""The `probe` command. Subcommands that do not serve print JSON, one object or list a line.
 
 Exit status: 0 when every try succeeded, 1 when one failed, 2 for a wrong command line.
 """
@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from e2e.canary import sender
-from e2e.probe import clients, load, matrix, raw, server
+from e2e.probe import clients, load, matrix, names, raw, server
 from e2e.probe.errors import ProbeError
 
 
@@ -47,6 +47,15 @@ def _parser() -> argparse.ArgumentParser:
     talk = commands.add_parser("talk", help="ask for the paths on stdin, on one kept connection")
     talk.add_argument("--target", required=True)
     talk.add_argument("--timeout", type=float, default=5.0)
+    named = commands.add_parser("names-serve", help="DNS of names whose addresses change")
+    named.add_argument("--first", required=True, help="the first address that is given")
+    named.add_argument("--ttl", type=int, default=60)
+    lookups = commands.add_parser("names", help="look names up, connect to each answer at once")
+    lookups.add_argument("--server", required=True)
+    lookups.add_argument("--zone", required=True)
+    lookups.add_argument("--port", type=int, default=7000)
+    lookups.add_argument("--count", type=int, default=100)
+    lookups.add_argument("--width", type=int, default=16)
     commands.add_parser("canary", help="send the canary's traffic (CANARY_FLOWS) until stopped")
     return parser
 
@@ -56,6 +65,15 @@ async def _run(options: argparse.Namespace) -> bool:
         case "serve":
             await server.serve(options.tcp or [7000], options.udp or [7000], options.http)
             return True
+        case "names-serve":
+            await names.serve(options.first, options.ttl)
+            return True
+        case "names":
+            found = await names.look_up(
+                options.server, options.zone, options.port, options.count, options.width
+            )
+            _print(found.as_json())
+            return bool(found.connected == options.count)
         case "canary":
             await sender.main()
             return True

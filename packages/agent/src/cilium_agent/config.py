@@ -16,6 +16,7 @@ import msgspec
 from cilium_core.addresses import Network
 from cilium_core.cidr import parse_network
 from cilium_core.errors import ConfigError, FieldError
+from cilium_core.fqdn.limits import Limits
 from cilium_core.layouts.sizes import MapSizes
 from cilium_core.process.settings import Source, read_directory, read_environment
 
@@ -70,6 +71,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     policy_enforcement: str = "default"
     enable_hubble: bool = True
     external_envoy: bool = True  # DaemonSet cilium-envoy is installed
+    names: Limits = Limits()
+    preallocate_names: bool = True
     features_not_available: tuple[str, ...] = ()
     health_address: tuple[str, int] = ("127.0.0.1", 9879)
     prometheus_address: tuple[str, int] | None = ("0.0.0.0", 9962)
@@ -145,6 +148,8 @@ def parse(values: Mapping[str, str], environment: Mapping[str, str]) -> Settings
         policy_enforcement=source.one_of("enable-policy", "default", "always", "never"),
         enable_hubble=source.boolean("enable-hubble", True),
         external_envoy=source.boolean("external-envoy-proxy", True),
+        names=_names(source),
+        preallocate_names=source.boolean("tofqdns-preallocate-identities", True),
         features_not_available=_words(source.text("features-not-available", "")),
         health_address=source.address("agent-health-addr", "127.0.0.1:9879"),
         prometheus_address=_prometheus(source),
@@ -197,6 +202,21 @@ def _map_sizes(source: _Source) -> MapSizes:
     return MapSizes(
         connections=sum(parts) or defaults.connections,
         services=source.integer("bpf-lb-map-max", defaults.services, *_SERVICES),
+    )
+
+
+def _names(source: _Source) -> Limits:
+    """Read how much is remembered of DNS answers."""
+    defaults = Limits()
+    return Limits(
+        min_ttl=source.integer("tofqdns-min-ttl", 0, 0, int(defaults.longest_ttl)),
+        per_name=source.integer(
+            "tofqdns-endpoint-max-ip-per-hostname", defaults.per_name, 1, defaults.pairs
+        ),
+        deferred=source.integer(
+            "tofqdns-max-deferred-connection-deletes", defaults.deferred, 0, 1 << 20
+        ),
+        idle_grace=source.seconds("tofqdns-idle-connection-grace-period", "0s"),
     )
 
 

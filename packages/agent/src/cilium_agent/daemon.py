@@ -16,6 +16,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import aiohttp
@@ -37,6 +38,8 @@ from cilium_agent.datapath.store import MapStore
 from cilium_agent.endpoints.links import LinkSettings, PodLinks
 from cilium_agent.endpoints.manager import EndpointManager
 from cilium_agent.endpoints.restore import restore
+from cilium_agent.fqdn.running import Upkeep
+from cilium_agent.fqdn.service import NameServer
 from cilium_agent.host import cni_files
 from cilium_agent.host.netns import on_node
 from cilium_agent.host.network import HostNetwork, HostState, router_addresses
@@ -148,7 +151,7 @@ class Agent:
         policing = make_policing(settings, store, ipcache, self._watches)
         state.keeper, state.repository = policing.keeper, policing.repository
         state.policy_sizes = policing.maps.kernel.sizes
-        state.rule_sets = policing.rule_sets
+        state.rule_sets, state.names = policing.rule_sets, policing.names
         keeper = policing.keeper
         self._teller = make_teller(settings, keeper, self._watches)
         balancer = Balancer(store.services, store.slots, store.backends, settings.node_name)
@@ -167,6 +170,10 @@ class Agent:
         followers = state.proxies.followers
         proxied = serve_proxies(settings.run_dir / "proxies.sock", policing.rule_sets, followers)
         await self._exits.enter_async_context(proxied)
+        name_server = NameServer(policing.names)
+        named = name_server.serve(settings.run_dir / "names.sock")
+        await self._exits.enter_async_context(named)
+        self._exits.callback(policing.journal.close)
         report_events(store, ALL_EVENTS if settings.enable_hubble else ())
 
         addressing = await self._addressing()
@@ -179,7 +186,10 @@ class Agent:
         await self._refresh_host_addresses(kernel, reconciler)
 
         manager, cni = await self._endpoints(addressing, kernel, keeper)
+        policing.names.endpoint_at = manager.table.at
+        policing.names.retain(endpoint.endpoint_id for endpoint in manager.all())
         await self._write_tables(reconciler, kernel, keeper)
+        name_server.open()
         self._teller.state.open()
         assert state.publisher is not None
         state.publisher.withdraw_leftovers(
@@ -187,6 +197,14 @@ class Agent:
         )
         await self._open_node(cni)
         self._start_workers(reconciler, kernel, manager, policing.maps)
+        upkeep = Upkeep(
+            policing.names,
+            policing.journal,
+            partial(conntrack.opened, store.connections),
+            manager.all,
+        )
+        job = upkeep.run(state.controllers.setdefault("dns-garbage-collector", Outcome()))
+        self._tasks.create_task(job, name="names")
         garbage.settle()
         state.bootstrap_seconds = time.monotonic() - state.started
         state.ready = True

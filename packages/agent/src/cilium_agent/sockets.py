@@ -24,7 +24,7 @@ async def serve(
     """Serve on a socket with these permissions; a stale socket file is replaced."""
     server = grpc.aio.server(options=list(options))
     server.add_generic_rpc_handlers((handler,))
-    _make_way(path)
+    make_way(path)
     server.add_insecure_port(f"unix:{path}")
     await server.start()
     os.chmod(path, mode)
@@ -34,6 +34,7 @@ async def serve(
         await server.stop(STOP_SECONDS)
 
 
-def _make_way(path: Path) -> None:
+def make_way(path: Path) -> None:
+    """Have a socket's folder, and no stale socket there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)

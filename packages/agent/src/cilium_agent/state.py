@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from cilium_agent.config import Settings
 from cilium_agent.datapath.store import MapStore
+from cilium_agent.fqdn.names import Names
 from cilium_agent.identity.allocator import Allocator
 from cilium_agent.ipam.pool import NodePool
 from cilium_agent.ipcache.writer import IpcacheWriter
@@ -86,6 +87,7 @@ class AgentState:
     keeper: PolicyKeeper | None = None
     repository: Repository | None = None
     rule_sets: RuleSets | None = None
+    names: Names | None = None
     policy_sizes: Callable[[], Mapping[str, tuple[int, int]]] | None = None
     pool: NodePool | None = None
     endpoints: EndpointList | None = None

@@ -13,6 +13,10 @@ from cilium_agent.config import Settings
 from cilium_agent.datapath.enforcement import PolicyMaps
 from cilium_agent.datapath.redirects import KernelRedirects
 from cilium_agent.datapath.store import MapStore
+from cilium_agent.fqdn.identities import Around, NameIdentities
+from cilium_agent.fqdn.journal import FOLDER, Journal
+from cilium_agent.fqdn.names import Names
+from cilium_agent.fqdn.rows import IpcacheNames
 from cilium_agent.ipcache.fold import Metadata
 from cilium_agent.ipcache.writer import IpcacheWriter
 from cilium_agent.k8s.watches import Watches
@@ -28,6 +32,7 @@ from cilium_agent.policy.repository import Repository
 from cilium_agent.proxies.rulesets import RuleSets
 from cilium_agent.services.balancer import Balancer
 from cilium_core.addresses import Network, pack_address
+from cilium_core.fqdn.cache import NameCache
 from cilium_core.layouts.datapath import ServiceKey
 
 POD = "cep/"  # how the reconciler names a pod's statements about its addresses
@@ -41,6 +46,8 @@ class Policing:
     keeper: PolicyKeeper
     repository: Repository
     rule_sets: RuleSets
+    names: Names
+    journal: Journal
 
 
 def make_policing(
@@ -51,15 +58,28 @@ def make_policing(
     labels = PrefixLabels(dual_stack=len(families) > 1)
     maps, prefixes = PolicyMaps(store), IpcachePrefixes(ipcache)
     rule_sets = RuleSets(KernelRedirects(store))
-    keeper = PolicyKeeper(maps, prefixes, CidrIdentities(labels), rule_sets)
+    cidrs = CidrIdentities(labels)
+    journal = Journal(settings.run_dir / FOLDER)
+    names = Names(
+        NameCache(settings.names),
+        NameIdentities(cidrs.draw, families),
+        Around(labels),
+        IpcacheNames(ipcache),
+        journal,
+        preallocate=settings.preallocate_names,
+    )
+    keeper = PolicyKeeper(maps, prefixes, cidrs, rule_sets, names)
+    names.flush = keeper.flush
     rule_sets.on_force = keeper.rejudge
-    keeper.adopt(prefixes.known())
+    numbers, rows = journal.read(names.cache), prefixes.known()
+    cidrs.reserve([*numbers, *rows.values()])
+    keeper.adopt(names.adopt(numbers, rows))
     last_valid = LastValid(settings.run_dir / "state" / "policies")
     repository = Repository(settings.cluster_name, families, last_valid)
     PolicyFeed(
         watches, keeper, labels, repository, settings.node_name, settings.policy_enforcement
     ).attach()
-    return Policing(maps, keeper, repository, rule_sets)
+    return Policing(maps, keeper, repository, rule_sets, names, journal)
 
 
 def make_teller(settings: Settings, keeper: PolicyKeeper, watches: Watches) -> Teller:
@@ -68,7 +88,7 @@ def make_teller(settings: Settings, keeper: PolicyKeeper, watches: Watches) -> T
     watches.ciliumidentities.on_change(teller.identity)
     watches.ciliumnodes.on_change(teller.cluster_node)
     engine = keeper.engine
-    keeper.on_flush = lambda: teller.cidrs(keeper.cidrs.labels)
+    keeper.on_flush = lambda: teller.locals(keeper.local_labels())
     keeper.on_rows = lambda numbers, revision: teller.policies(
         numbers, revision, engine.rules, engine.uses()
     )

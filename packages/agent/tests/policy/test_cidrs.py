@@ -49,3 +49,12 @@ def test_a_groups_labels_reach_all_that_its_prefixes_cover() -> None:
     change = identities.update({inside, outside})
     assert list(change.set) == [identities.numbers[inside]]
     assert "cidrgroup:g" in change.set[identities.numbers[inside]]
+
+
+def test_a_number_that_several_prefixes_have_is_nobodys_and_never_given_again() -> None:
+    made = CidrIdentities(lambda _prefix: {})
+    nets = [ip_network(text) for text in ("192.0.2.1/32", "192.0.2.2/32", "10.0.0.0/8")]
+    made.adopt({nets[0]: FIRST + 4, nets[1]: FIRST + 4, nets[2]: FIRST + 1})
+    assert made.numbers == {nets[2]: FIRST + 1}
+    made.reserve([FIRST + 9])
+    assert made.draw() == FIRST + 10

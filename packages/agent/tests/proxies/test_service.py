@@ -105,18 +105,3 @@ async def test_every_kind_of_rule(tmp_path: Path) -> None:
         world = await call.read()
     assert [held.rules[0] for held in world.rule_sets] == list(MESSAGES.values())
     assert all(held.everything for held in world.rule_sets)
-
-
-async def test_no_policy_asks_for_names_yet(tmp_path: Path) -> None:
-    path = tmp_path / "proxies.sock"
-    async with (
-        serve(path, RuleSets(FakeRedirects())),
-        grpc.aio.insecure_channel(f"unix:{path}") as channel,
-    ):
-        learn = channel.unary_unary(
-            f"/{SERVICE}/Learn",
-            request_serializer=pb.Answer.SerializeToString,
-            response_deserializer=pb.Learned.FromString,
-        )
-        answer = await learn(pb.Answer(client="10.0.0.1", name="example.com."))
-    assert not answer.selected

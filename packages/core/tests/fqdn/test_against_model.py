@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from cilium_core.addresses import Address
 from cilium_core.fqdn.cache import NameCache
 from cilium_core.fqdn.limits import Limits
-from cilium_core.fqdn.saved import restore, save
+from cilium_core.fqdn.saved import line, replay, state
 
 Key = tuple[int, str, Address]  # endpoint, name, address
 
@@ -42,7 +42,7 @@ class Model:
         self.alive: dict[tuple[int, Address], float] = {}
 
     def learn(self, now: float, endpoint: int, name: str, addresses: set[Address], ttl: float):
-        end = now + max(ttl, self.limits.min_ttl)
+        end = now + max(min(ttl, self.limits.longest_ttl), self.limits.min_ttl)
         for address in addresses:
             key = endpoint, name, address
             if key in self.kept:
@@ -51,7 +51,10 @@ class Model:
                 self.live[key] = end, now
         mine = [key for key in self.live if key[:2] == (endpoint, name)]
         mine.sort(key=lambda key: (*self.live[key], key[2].packed))
-        self.keep(now, mine[: max(0, len(mine) - self.limits.per_name)])
+        crowded = mine[: max(0, len(mine) - self.limits.per_name)]
+        rest = [key for key in self.live if key[0] == endpoint and key not in crowded]
+        rest.sort(key=lambda key: (self.live[key][0], key[1], key[2].packed))
+        self.keep(now, crowded + rest[: max(0, len(rest) - self.limits.pairs)])
 
     def keep(self, now: float, keys: Iterable[Key]) -> None:
         keys = list(keys)
@@ -121,9 +124,13 @@ class Memory(RuleBasedStateMachine):
         deferred=st.integers(0, 5),
         min_ttl=st.integers(0, 8),
         grace=st.integers(0, 5),
+        longest=st.integers(4, 12),
+        pairs=st.integers(0, 8),
     )
-    def start(self, per_name: int, deferred: int, min_ttl: int, grace: int) -> None:
-        self.limits = Limits(min_ttl, per_name, deferred, grace)
+    def start(
+        self, per_name: int, deferred: int, min_ttl: int, grace: int, longest: int, pairs: int
+    ) -> None:
+        self.limits = Limits(min_ttl, per_name, deferred, grace, longest, pairs)
         self.cache, self.model = NameCache(self.limits), Model(self.limits)
         self.now, self.selected = 1000.0, set[str]()
         self.seen: dict[Address, frozenset[str]] = {}
@@ -183,9 +190,10 @@ class Memory(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        documents = {endpoint: save(names) for endpoint, names in self.cache.endpoints.items()}
+        endpoints = self.cache.endpoints.items()
+        lines = [line(said) for number, names in endpoints for said in state(number, names)]
         self.cache = NameCache(self.limits)
-        assert restore(self.cache, documents) == {}
+        assert replay(self.cache, lines) == ({}, None)
         self.cache.select(self.selected)
 
     @invariant()
@@ -204,6 +212,10 @@ class Memory(RuleBasedStateMachine):
         for address in ADDRESSES:
             assert self.cache.selection.selectors_of(address) == selectors.get(address, set())
             assert self.seen.get(address, frozenset()) == selectors.get(address, set())
+        assert set(self.cache.selection.selected()) == {a for a, by in selectors.items() if by}
+        for name in NAMES:
+            asked = {t for t in self.selected if re.fullmatch(EXPRESSIONS[t], name)}
+            assert self.cache.selection.asks_for(name) == asked
         for text in SELECTORS:
             expected = {one for one, by in selectors.items() if text in by}
             assert self.cache.selection.addresses_of(text) == expected

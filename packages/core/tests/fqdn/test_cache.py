@@ -10,7 +10,7 @@ import pytest
 from cilium_core.errors import FieldError
 from cilium_core.fqdn.cache import NameCache
 from cilium_core.fqdn.limits import Limits
-from cilium_core.fqdn.saved import restore, save
+from cilium_core.fqdn.saved import Forgotten, Learned, Numbered, gone, line, replay, state
 
 ONE, TWO, THREE = (ip_address(f"198.51.100.{n}") for n in (1, 2, 3))
 
@@ -70,21 +70,63 @@ def test_short_answers_are_lengthened() -> None:
     assert names.next_end() == 60
 
 
-def test_what_is_saved_comes_back_and_what_cannot_be_read_is_named() -> None:
+def test_what_is_saved_comes_back() -> None:
     names = cache("a.test")
     names.learn(0, 7, "a.test", [ONE], 10)
     names.learn(0, 7, "a.test", [TWO], 90)
     names.end(20)
     again = cache("a.test")
-    broken = restore(again, {7: save(names.endpoints[7]), 8: b'{"version": 9}', 9: b"\xff"})
-    assert set(broken) == {8, 9}
-    assert all(isinstance(error, FieldError) for error in broken.values())
+    lines = [line(said) for said in state(7, names.endpoints[7])]
+    assert replay(again, [*lines, line(Numbered(1 << 24, ["fqdn:a.test"]))]) == (
+        {1 << 24: ["fqdn:a.test"]},
+        None,
+    )
     assert again.selection.addresses_of("a.test") == {ONE, TWO}
     assert again.walked(30, 31, {}) == {ONE}
-    assert save(again.endpoints[7]) != save(names.endpoints[7])
 
 
-@pytest.mark.parametrize("text", ["1.2.3", "nonsense", ""])
-def test_a_saved_address_that_is_none_is_no_crash(text: str) -> None:
-    document = f'{{"names": {{"a.test": [["{text}", 0, 10]]}}}}'.encode()
-    assert set(restore(cache(), {7: document})) == {7}
+def test_what_happened_gives_the_same_memory() -> None:
+    names, lines = cache("a.test", deferred=1), list[bytes]()
+    names.on_gone = lambda endpoint, pairs: lines.extend(map(line, gone(endpoint, pairs)))
+    for endpoint, ttl, address in ((7, 10, ONE), (7, 11, TWO), (7, 90, THREE), (8, 90, ONE)):
+        lines.append(line(Learned(0, endpoint, "a.test", ttl, [str(address)])))
+        names.learn(0, endpoint, "a.test", [address], ttl)
+    names.end(20)  # there is room for one of two
+    names.forget(8)
+    lines.append(line(Forgotten(8)))
+    again = cache("a.test", deferred=1)
+    assert replay(again, lines) == ({}, None)
+    again.end(20)
+    assert again.selection.addresses_of("a.test") == names.selection.addresses_of("a.test")
+    names.walked(30, 31, {})
+    assert replay(again := cache("a.test"), lines) == ({}, None)
+    again.end(31)
+    assert again.selection.addresses_of("a.test") == {THREE}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'["learned",0,7,"a.test",10,["1.2.3"]]',
+        b'["learned",0,7,"a.te',
+        b"\xff",
+        b"",
+        b'["unheard of",1]',
+        b'["kept",7,"nonsense",["a.test"],0,null]',
+    ],
+)
+def test_nothing_counts_behind_a_line_that_cannot_be_read(text: bytes) -> None:
+    good = [line(Learned(0, endpoint, "a.test", 9, [str(ONE)])) for endpoint in (1, 2)]
+    made = cache("a.test")
+    numbers, error = replay(made, [good[0], text, good[1]])
+    assert (numbers, set(made.endpoints) - {7}) == ({}, {1})
+    assert isinstance(error, FieldError)
+    assert error.field == "line 2"
+
+
+def test_no_answer_fills_memory() -> None:
+    names = cache("*", pairs=3, longest_ttl=100)
+    for number, ttl in enumerate((1 << 31, 50, 40, 30, 60)):
+        names.learn(0, 7, f"n{number}.test", [ONE], ttl)
+    held = {(name, lookup.expires) for name, _, lookup in names.endpoints[7].lookups.items()}
+    assert held == {("n0.test", 100), ("n1.test", 50), ("n4.test", 60)}

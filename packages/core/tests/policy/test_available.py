@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cilium_core.policy.available import KAFKA_DROPPED, L7_DROPPED, NAMES_MATCH_NOBODY, hints
+from cilium_core.policy.available import KAFKA_DROPPED, L7_DROPPED, hints
 from cilium_core.policy.language import parse
 
 HTTP = [{"ports": [{"port": "80", "protocol": "TCP"}], "rules": {"http": [{}]}}]
@@ -21,12 +21,12 @@ PATTERN = [{"matchPattern": "*.example.com"}]
     [
         ({"toEntities": ["world"]}, []),
         ({}, []),
-        ({"toFQDNs": NAME}, [NAMES_MATCH_NOBODY]),
-        ({"toFQDNs": PATTERN}, [NAMES_MATCH_NOBODY]),
+        ({"toFQDNs": NAME}, []),
+        ({"toFQDNs": PATTERN}, []),
         ({"toFQDNs": []}, []),
         ({"toPorts": HTTP}, [L7_DROPPED]),
         ({"toPorts": KAFKA}, [KAFKA_DROPPED]),
-        ({"toFQDNs": NAME, "toPorts": HTTP}, [L7_DROPPED, NAMES_MATCH_NOBODY]),
+        ({"toFQDNs": NAME, "toPorts": HTTP}, [L7_DROPPED]),
     ],
 )
 def test_hints(egress: dict[str, Any], said: list[str]) -> None:

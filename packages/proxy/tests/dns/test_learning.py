@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest_asyncio
+import uvloop
 from dns_neighbours import Agent, until
 
 from cilium_proxy.dns.answers import Answer
@@ -30,7 +31,7 @@ async def agent(tmp_path: Path) -> AsyncIterator[Agent]:
 
 @pytest_asyncio.fixture
 async def learner(tmp_path: Path) -> AsyncIterator[Learner]:
-    made = Learner(tmp_path / "agent.sock", HOLD, Counts())
+    made = Learner(tmp_path / "names.sock", HOLD, Counts())
     running = asyncio.ensure_future(made.run())
     yield made
     running.cancel()
@@ -116,3 +117,41 @@ async def test_a_caller_that_goes_takes_nothing_back(agent: Agent, learner: Lear
     await asyncio.sleep(0.01)
     call.cancel()
     await until(lambda: len(agent.learned) == 1)
+
+
+async def test_what_the_kernel_refuses_is_released_and_not_taken_for_confirmed(
+    agent: Agent, learner: Learner
+) -> None:
+    agent.error = "the map is full"
+    await learner.learn(POD, NAME, ANSWER)
+    assert (late(learner, "agent refused"), learner.owed) == (1, 0)
+    agent.error = ""
+    await learner.learn(POD, NAME, ANSWER)
+    assert (len(agent.learned), learner.repeated) == (2, 0)
+
+
+async def test_an_agent_that_dies_before_its_reply_hears_again(
+    learner: Learner, tmp_path: Path
+) -> None:
+    async with Agent(tmp_path / "agent.sock") as dying:
+        dying.delay = 60
+        await until(lambda: learner._transport is not None)
+        call = asyncio.ensure_future(learner.learn(POD, NAME, ANSWER))
+        await asyncio.sleep(0.05)
+    await call
+    assert (late(learner, "agent away"), learner.owed) == (1, 1)
+    async with Agent(tmp_path / "agent.sock") as agent:
+        await until(lambda: len(agent.learned) == 1)
+
+
+def test_on_the_loop_that_the_proxy_runs_on(tmp_path: Path) -> None:
+    async def ask() -> int:
+        learner = Learner(tmp_path / "names.sock", HOLD, Counts())
+        async with Agent(tmp_path / "agent.sock") as agent:
+            running = asyncio.ensure_future(learner.run())
+            await learner.learn(POD, NAME, ANSWER)
+            running.cancel()
+            await learner.close()
+            return len(agent.learned)
+
+    assert uvloop.run(ask()) == 1

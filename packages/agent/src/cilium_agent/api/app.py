@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The agent's REST API under /v1: reads only, on upstream's paths."""
+"""The agent's REST API under /v1: reads, but for the cache of names, on upstream's paths."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI, Header, HTTPException
 
-from cilium_agent.api import dumps, policies, rules, views
+from cilium_agent.api import dumps, fqdn, policies, rules, views
 from cilium_agent.api.status import status
 from cilium_agent.datapath.endpoints import enforced_by
 from cilium_agent.datapath.policy import KernelPolicy
@@ -27,6 +27,7 @@ def build(state: AgentState) -> FastAPI:
     _add_policies(app, state)
     _add_services(app, state)
     _add_maps(app, state)
+    fqdn.add(app, state)
     return app
 
 

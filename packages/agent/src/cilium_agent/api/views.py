@@ -93,13 +93,16 @@ def matches(item: Endpoint, wanted: str) -> bool:
 
 
 def identities(state: AgentState) -> list[dict[str, Any]]:
-    """Return reserved and cluster identities with their local users, by number."""
+    """Return reserved, cluster and local identities with their local users, by number."""
     known: dict[int, list[str]] = {
         int(member): [f"reserved:{member.label}"] for member in Reserved if member
     }
     users: dict[int, int] = {}
     if state.allocator is not None:
         for number, labels in state.allocator.known().items():
+            known[number] = label_list(labels)
+    if state.keeper is not None:
+        for number, labels in state.keeper.local_labels().items():
             known[number] = label_list(labels)
     for item in state.endpoint_list():
         users[item.identity] = users.get(item.identity, 0) + 1

@@ -20,6 +20,8 @@ Connections = PinnedMap[ConnectionKey, ConnectionInfo]
 FIRST_INTERVAL = 300.0  # seconds between two collections
 SHORTEST_INTERVAL = 10.0
 LONGEST_INTERVAL = 43200.0
+_EGRESS = 2
+_ENDS = struct.Struct(f"=16s16s5xB{ConnectionKey.SIZE - 38}x")
 _EXPIRES = struct.Struct(f"=I{ConnectionInfo.SIZE - 4}x")  # the value's first member
 
 
@@ -83,6 +85,23 @@ def purge(flows: PinnedMap[Any, Any], addresses: set[bytes]) -> int:
                 doomed.append(key.unpack(keys[at : at + key.SIZE]))
     flows.delete_many(doomed)
     return len(doomed)
+
+
+def opened(connections: Connections, by: set[bytes]) -> dict[bytes, set[bytes]]:
+    """Return whom these endpoints have live connections to, of those that they opened (16 bytes).
+
+    A proxy's leg is the endpoint's, too: it has the endpoint's address.
+    """
+    found: dict[bytes, set[bytes]] = {}
+    for keys, values in connections.batches():
+        moment = now()
+        ends = _ENDS.iter_unpack(keys)
+        for (local, peer, direction), (expires,) in zip(
+            ends, _EXPIRES.iter_unpack(values), strict=True
+        ):
+            if direction == _EGRESS and local in by and expires > moment:
+                found.setdefault(local, set()).add(peer)
+    return found
 
 
 def listing(connections: Connections) -> Iterator[tuple[ConnectionKey, ConnectionInfo]]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the agent's API over its unix socket with the standard library alone. Blocking."""
+"""Asks the agent's API over its unix socket with the standard library alone. Blocking."""
 
 from __future__ import annotations
 
@@ -30,9 +30,18 @@ class _UnixConnection(http.client.HTTPConnection):
 
 def get(path: str, *, brief: bool = False, where: Path = DEFAULT_SOCKET) -> Any:
     """Return the decoded JSON of a GET under /v1. Unreachable when there is no good answer."""
+    return _call("GET", path, {"brief": "true"} if brief else {}, where)
+
+
+def delete(path: str, *, where: Path = DEFAULT_SOCKET) -> Any:
+    """Return the decoded JSON of a DELETE under /v1; errors as `get`."""
+    return _call("DELETE", path, {}, where)
+
+
+def _call(method: str, path: str, headers: dict[str, str], where: Path) -> Any:
     connection = _UnixConnection(where)
     try:
-        connection.request("GET", f"/v1{path}", headers={"brief": "true"} if brief else {})
+        connection.request(method, f"/v1{path}", headers=headers)
         response = connection.getresponse()
         body = response.read()
     except (OSError, http.client.HTTPException) as error:
@@ -42,7 +51,7 @@ def get(path: str, *, brief: bool = False, where: Path = DEFAULT_SOCKET) -> Any:
     finally:
         connection.close()
     if response.status != 200:
-        raise Unreachable(f"GET {path}: {response.status} {_detail(body)}")
+        raise Unreachable(f"{method} {path}: {response.status} {_detail(body)}")
     return json.loads(body)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cilium_agent.dbg import lists, monitor, status
+from cilium_agent.dbg import fqdn, lists, monitor, status
 from cilium_agent.dbg.client import DEFAULT_SOCKET, Unreachable, get
 
 ENDPOINTS = "cilium_lxc_v2"
@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_list(commands, "proxy", "rule sets that connections are led to", "/proxy", lists.proxies)
     _add_policy(commands)
     _add_bpf(commands)
+    fqdn.add(commands)
     monitor.add(commands)
     _add_cleanup(commands)
     return parser

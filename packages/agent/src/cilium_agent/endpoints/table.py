@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 
 from cilium_agent.endpoints.errors import EndpointsExhausted, NoSuchEndpoint
 from cilium_agent.model import Endpoint
+from cilium_core.addresses import Address
 
 MAX_ID = 65535
 
@@ -22,6 +23,7 @@ class EndpointTable:
         """Start empty."""
         self._by_name: dict[str, Endpoint] = {}
         self._by_id: dict[int, str] = {}
+        self._by_address: dict[Address, int] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._last_id = 0
 
@@ -49,12 +51,22 @@ class EndpointTable:
         """Add an endpoint or replace it by its newer value."""
         self._by_name[endpoint.host_interface] = endpoint
         self._by_id[endpoint.endpoint_id] = endpoint.host_interface
+        for address in (endpoint.ipv4, endpoint.ipv6):
+            if address is not None:
+                self._by_address[address] = endpoint.endpoint_id
         self._last_id = max(self._last_id, endpoint.endpoint_id)
 
     def remove(self, endpoint: Endpoint) -> None:
         """Forget an endpoint; unknown is not an error."""
         if self._by_name.pop(endpoint.host_interface, None) is not None:
             self._by_id.pop(endpoint.endpoint_id, None)
+            for address in (endpoint.ipv4, endpoint.ipv6):
+                if address and self._by_address.get(address) == endpoint.endpoint_id:
+                    del self._by_address[address]
+
+    def at(self, address: Address) -> int | None:
+        """Return the id of the endpoint that has an address."""
+        return self._by_address.get(address)
 
     def find(self, host_interface: str) -> Endpoint | None:
         """Return the endpoint of a host interface."""

@@ -20,10 +20,11 @@ class Source(IntEnum):
 
     WORLD = 0
     CIDR = 1  # prefixes that policies name
-    NODE = 2  # remote nodes' own addresses
-    KUBE_APISERVER = 3  # of which some are nodes too
-    HOST = 4  # this node's own addresses
-    POD = 5
+    FQDN = 2  # addresses that DNS gave for names of policies, with the labels of prefixes around
+    NODE = 3  # remote nodes' own addresses
+    KUBE_APISERVER = 4  # of which some are nodes too
+    HOST = 5  # this node's own addresses
+    POD = 6
 
 
 class Metadata(NamedTuple):
@@ -68,16 +69,23 @@ class PrefixFold:
 
     def winner(self, prefix: Network) -> Metadata | None:
         """Return the row of a prefix, None when nothing is said of it."""
-        name = self.speaker(prefix)
-        return self._statements[prefix][name] if name else None
+        return self.said(prefix)[0]
 
     def speaker(self, prefix: Network) -> str:
         """Return the resource whose statement is a prefix's row, empty when nothing is said."""
+        return self.said(prefix)[1]
+
+    def said(self, prefix: Network) -> tuple[Metadata | None, str]:
+        """Return a prefix's row and the resource whose statement it is."""
         held = self._statements.get(prefix)
         if not held:
-            return ""
+            return None, ""
+        if len(held) == 1:
+            ((name, metadata),) = held.items()
+            return metadata, name
         best = max((said.source, said.since) for said in held.values())
-        return min(name for name, said in held.items() if (said.source, said.since) == best)
+        name = min(name for name, said in held.items() if (said.source, said.since) == best)
+        return held[name], name
 
     def take_dirty(self) -> set[Network]:
         """Return the prefixes touched since the last call."""

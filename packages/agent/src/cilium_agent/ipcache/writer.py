@@ -48,11 +48,11 @@ class IpcacheWriter:
         rows: dict[IpcacheKey, IpcacheInfo] = {}
         gone: list[IpcacheKey] = []
         dirty = self.fold.take_dirty()
-        for prefix in dirty:
+        said = {prefix: self.fold.said(prefix) for prefix in dirty}
+        for prefix, (winner, _) in said.items():
             key = key_of(prefix)
             if self._local(key):
                 continue
-            winner = self.fold.winner(prefix)
             if winner is not None:
                 rows[key] = row_of(winner)
             elif self._may_delete:
@@ -65,8 +65,8 @@ class IpcacheWriter:
         except BaseException:
             self.fold.mark_dirty(dirty)
             raise
-        for prefix in dirty:
-            self.on_row(prefix, self.fold.winner(prefix), self.fold.speaker(prefix))
+        for prefix, (winner, speaker) in said.items():
+            self.on_row(prefix, winner, speaker)
 
     def prune(self) -> int:
         """Allow deletions and remove rows that nothing stands for; return their number."""

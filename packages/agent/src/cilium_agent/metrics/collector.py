@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from cilium_agent.api.status import not_available
 from cilium_agent.datapath.store import MapStore
+from cilium_agent.metrics.fqdn import fqdn_families
 from cilium_agent.metrics.policy import policy_families
 from cilium_agent.metrics.reasons import FIRST_DROP_REASON, reason_text
 from cilium_agent.state import VERSION, AgentState
@@ -44,6 +45,7 @@ class AgentCollector(Collector):
         yield from self._maps()
         yield from self._traffic()
         yield from policy_families(self._state)
+        yield from fqdn_families(self._state)
 
     def _agent(self) -> Iterator[Metric]:
         version = GaugeMetricFamily("cilium_version", "Version of the agent", labels=["version"])

@@ -51,7 +51,7 @@ class Teller:
         """Begin with the node and the reserved identities."""
         self.state = state
         self.objects: Objects | None = None
-        self._cidrs: set[int] = set()
+        self._locals: set[int] = set()
         self._revisions: defaultdict[int, deque[int]] = defaultdict(deque)
         state.put(NodeFact(node, cluster))
         for member in Reserved:
@@ -90,12 +90,12 @@ class Teller:
         elif old is not None:
             self.state.remove(ClusterNodeFact, old.metadata.name)
 
-    def cidrs(self, labels: Mapping[int, LabelSet]) -> None:
-        """Make these the identities of prefixes."""
+    def locals(self, labels: Mapping[int, LabelSet]) -> None:
+        """Make these the identities of this node alone: of prefixes, and of names' addresses."""
         for number, found in labels.items():
             self.state.put(IdentityFact(number, label_texts(found)))
-        self.state.remove(IdentityFact, *(self._cidrs - labels.keys()))
-        self._cidrs = set(labels)
+        self.state.remove(IdentityFact, *(self._locals - labels.keys()))
+        self._locals = set(labels)
 
     def prefix(self, prefix: Network, identity: int | None, pod: tuple[str, str]) -> None:
         """Take in a row of the ipcache (None: it went); `pod` is (namespace, name) or empty."""

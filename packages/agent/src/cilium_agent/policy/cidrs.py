@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Identities of this node alone for the prefixes that policies and CIDR groups name.
+"""Identities of this node alone: for the prefixes that policies and CIDR groups name.
 
 A prefix keeps its number as long as anything names it, over restarts too (the ipcache tells which
 it had). A number is not given again while this process lives, so that no connection or row of an
@@ -8,6 +8,7 @@ old prefix can mean a new one. Pure; one owner.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -42,10 +43,18 @@ class CidrIdentities:
         self._next = FIRST
 
     def adopt(self, numbers: Mapping[Network, int]) -> None:
-        """Take over what an earlier process gave out; call before `update`."""
-        for prefix, number in numbers.items():
-            self._numbers[prefix] = number
-            self._next = max(self._next, number + 1)
+        """Take over what an earlier process gave out; call before `update`.
+
+        A number that several prefixes have was that of addresses of names, and nobody remembers of
+        which: it stands for nothing.
+        """
+        self.reserve(numbers.values())
+        counts = Counter(numbers.values())
+        self._numbers.update({p: number for p, number in numbers.items() if counts[number] == 1})
+
+    def reserve(self, numbers: Iterable[int]) -> None:
+        """Take over that numbers were given by an earlier process, for whatever."""
+        self._next = max((self._next, *(number + 1 for number in numbers)))
 
     @property
     def numbers(self) -> Mapping[Network, int]:
@@ -65,7 +74,7 @@ class CidrIdentities:
             labels = self._labels_of(prefix)
             number = self._numbers.get(prefix)
             if number is None:
-                number = self._numbers[prefix] = self._draw()
+                number = self._numbers[prefix] = self.draw()
             if self._labels.get(number) != labels:
                 self._labels[number] = labels
                 change.set[number] = labels
@@ -75,7 +84,8 @@ class CidrIdentities:
             change.gone[prefix] = number
         return change
 
-    def _draw(self) -> int:
+    def draw(self) -> int:
+        """Return a number that was not given before. LocalIdentitiesExhausted after the last."""
         if self._next > LAST:
             raise LocalIdentitiesExhausted("all numbers of local identities were given out")
         self._next += 1

@@ -135,6 +135,7 @@ class PolicyFeed:
             for problem in held.problems:
                 log.warning("policy not enforced as written", policy=str(key), problem=str(problem))
             self._keeper.set_policies(key, held.policies if self._mode != "never" else ())
+        self._keeper.set_names(self.repository.names())
         self._prefixes()
 
     def _group(self, old: CiliumCIDRGroup | None, new: CiliumCIDRGroup | None) -> None:

@@ -2,11 +2,13 @@
 """Owner of the node's policy tables: feeds the engine and carries what it wants into the kernel.
 
 Order of one flush: new prefixes get identities, with the bits that the old policies give them, and
-enter the ipcache, longest first → what policies say now is told the engine → numbers are recorded
-→ redirects of rule sets that proxies have → the engine's steps → redirects that no row asks for go
-→ endpoints get the new revision, so that connections are judged again →
-prefixes that nothing names leave the ipcache → their identities lose their bits. Plain calls on the
-event loop. A flush that the kernel refuses is tried again, from what the kernel holds by then.
+enter the ipcache, longest first → what policies say now is told the engine → numbers are recorded →
+redirects of rule sets that proxies have → the engine's steps → redirects that no row asks for go →
+endpoints get the new revision, so that connections are judged again → prefixes that nothing names
+leave the ipcache → their identities lose their bits. Addresses that DNS gave go the same way:
+before the rows they come to identities with all labels that old and new policies ask for, after
+them they keep the new ones' alone. Plain calls on the event loop. A flush that the kernel refuses
+is tried again, from what the kernel holds by then.
 
 Which bits an earlier process's policies would give new prefixes nobody knows any more, nor which
 those rows would that a refused flush has left. The first flush, and one after a refused one, gives
@@ -21,11 +23,12 @@ import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import structlog
 
 from cilium_agent.policy.cidrs import CidrIdentities
+from cilium_agent.policy.ports import Leading, Nameless, Names, Nowhere, PolicyKernel, Prefixes
 from cilium_core.addresses import Network
 from cilium_core.errors import CiliumError
 from cilium_core.identity import Reserved
@@ -33,87 +36,13 @@ from cilium_core.labels import LabelSet
 from cilium_core.policy import named_ports
 from cilium_core.policy.engine import Engine
 from cilium_core.policy.plan import difference, plan
-from cilium_core.policy.redirects import At, RuleSet
 from cilium_core.policy.rules import Direction, Policy
-from cilium_core.policy.tables import Step, Tables
 
 log = structlog.get_logger(__name__)
 
 FIRST_WAIT = 0.2
 LONGEST_WAIT = 10.0
 LEADING_WAIT = 5.0  # until rows under former rule sets are looked at again
-
-
-class PolicyKernel(Protocol):
-    """The policy maps. Calls return when the kernel has it, or raise and may have done a part."""
-
-    @property
-    def tables(self) -> Tables:
-        """What the kernel's tables hold, whatever became of the last `apply`."""
-
-    def records(self) -> tuple[Mapping[int, bytes], Mapping[int, bytes]]:
-        """Return which content the numbers of bits, and of policies, stand for."""
-
-    def revision(self) -> int:
-        """Return the highest revision that the kernel knows."""
-
-    def record(
-        self, bits: Mapping[int, bytes | None], policies: Mapping[int, bytes | None]
-    ) -> None:
-        """Store (None: forget) which content a number stands for."""
-
-    def apply(self, steps: Sequence[Step]) -> object:
-        """Write the steps in their order."""
-
-    def set_revision(self, revision: int) -> None:
-        """Have every endpoint's connections judged again: they were made under an older one."""
-
-
-class Leading(Protocol):
-    """Where L7 rules lead connections: `proxies.rulesets.RuleSets`."""
-
-    @property
-    def waiting(self) -> bool:
-        """Whether `after_rows` is due again in a while."""
-
-    def take_in(self, changes: Mapping[At, RuleSet | None]) -> None:
-        """Take in what is wanted."""
-
-    def before_rows(self) -> None:
-        """Lead where proxies listen, before rows lead anywhere."""
-
-    def after_rows(self) -> None:
-        """Lead nowhere where no row does."""
-
-    def adopted_all(self) -> None:
-        """Say that all that is wanted was taken in."""
-
-
-class _Nowhere:
-    """For who has no proxies: what L7 rules govern is dropped."""
-
-    waiting = False
-
-    def take_in(self, changes: Mapping[At, RuleSet | None]) -> None: ...
-
-    def before_rows(self) -> None: ...
-
-    def after_rows(self) -> None: ...
-
-    def adopted_all(self) -> None: ...
-
-
-class Prefixes(Protocol):
-    """The ipcache, as far as prefixes of policies go."""
-
-    def identities(self, prefixes: Iterable[Network]) -> Mapping[Network, int]:
-        """Return whose the prefixes' addresses are now, by the longest row that covers each."""
-
-    def show(self, numbers: Mapping[Network, int]) -> None:
-        """Make these rows, longest prefixes first; written when the call returns."""
-
-    def hide(self, prefixes: Sequence[Network]) -> None:
-        """Take rows away; gone when the call returns."""
 
 
 class Assignment(NamedTuple):
@@ -136,8 +65,10 @@ class PolicyKeeper:
         prefixes: Prefixes,
         cidrs: CidrIdentities,
         leading: Leading | None = None,
+        names: Names | None = None,
     ) -> None:
         """Start with the reserved identities."""
+        self.names: Names = names or Nameless()
         self.engine = Engine()
         self.cidrs = cidrs
         self.changed = asyncio.Event()
@@ -147,7 +78,7 @@ class PolicyKeeper:
         self.on_rows: Callable[[set[int], int], None] = lambda _numbers, _revision: None
         self._kernel = kernel
         self._prefixes = prefixes
-        self._leading: Leading = leading or _Nowhere()
+        self._leading: Leading = leading or Nowhere()
         self._revision = 0
         self._agrees = False  # the kernel holds what the engine wanted last
         self._inherited = True  # the kernel's rows may be an earlier process's
@@ -159,7 +90,7 @@ class PolicyKeeper:
         self._said: dict[Hashable, Sequence[Policy]] = {}  # not told the engine yet
         self._unshown: dict[Network, int] = {}
         self._unhidden: dict[Network, int] = {}
-        self._renumber = False
+        self._renumber = self._other_prefixes = False  # to be told the CIDRs' owner, and names'
         self._wanted: set[Network] = set()
         self._started = False
         for member in Reserved:
@@ -214,6 +145,15 @@ class PolicyKeeper:
         self._wanted, self._renumber = wanted, True
         self.changed.set()
 
+    def set_names(self, selectors: Iterable[str]) -> None:
+        """Say which names and patterns policies have in toFQDNs."""
+        self.names.select(selectors)
+        self.changed.set()
+
+    def local_labels(self) -> dict[int, LabelSet]:
+        """Return the labels of the identities of this node alone."""
+        return {**self.cidrs.labels, **self.names.labels}
+
     def prepare(self, endpoint_id: int, identity: int, labels: LabelSet) -> None:
         """Have the kernel hold what an endpoint needs, before its own row points there.
 
@@ -238,6 +178,7 @@ class PolicyKeeper:
     def forget(self, endpoint_id: int) -> None:
         """Say that an endpoint is gone from the kernel."""
         self.engine.remove_subject(endpoint_id)
+        self.names.forget(endpoint_id)
         self._belong(endpoint_id, None)
         self.settled(endpoint_id)
 
@@ -290,11 +231,14 @@ class PolicyKeeper:
         self._nameless.clear()
         self._number_prefixes(self._wanted | self.cidrs.numbers.keys())
         self._unshown = dict(self.cidrs.numbers)
+        self.names.widen(self.cidrs.numbers)
+        self._meet()
         self._hear()
         self.engine.adopted_all()
         self._started = self._renumber = True
         self._take_over()
         self._write()
+        self.names.show()
         self._leading.adopted_all()
         self.on_rows({key.policy for key in self.engine.tables.rows}, self._revision)
         self.on_flush()
@@ -305,15 +249,28 @@ class PolicyKeeper:
             return
         if self._renumber:
             self._number_prefixes(self._wanted)
-            self._renumber = False
+            self._renumber, self._other_prefixes = False, True
+        both = {*self.cidrs.numbers, *self._unhidden} if self._other_prefixes else None
+        self.names.widen(both)
+        fresh = self._meet()
         if self._inherited or not self._agrees:
             self._take_over()
-        elif self._unshown:
-            self._introduce()
+        else:
+            if self._unshown or (fresh and self._said):
+                self._introduce(fresh)
+            elif fresh:
+                self._write()
+            self.names.show()
         self._hear()
         if not self._moving:
             self.engine.settle()
         self._write()
+        self.names.narrow(self.cidrs.numbers if self._other_prefixes else None)
+        if self._meet():
+            self._write()
+        self.names.show()
+        self._other_prefixes = False
+        self._forget(self.names.take_spare())
         if self._unhidden:
             self._prefixes.hide(list(self._unhidden))
             for number in self._unhidden.values():
@@ -346,12 +303,13 @@ class PolicyKeeper:
                 report(None)
                 wait = FIRST_WAIT
 
-    def _introduce(self) -> None:
+    def _introduce(self, fresh: Iterable[int]) -> None:
         """Show new prefixes with the bits that the old policies give them, and nothing else new.
 
-        Another identity that has changed meanwhile may have done so behind the policies.
+        Another identity that has changed meanwhile may have done so behind the policies. Addresses
+        of names go with them.
         """
-        numbers = self._unshown.values()
+        numbers = {*self._unshown.values(), *fresh}
         bits = {(n, word): mask for n in numbers for word, mask in self.engine.bits_of(n).items()}
         agrees, self._agrees = self._agrees, False
         self._kernel.apply(plan(self._kernel.tables, {}, bits))
@@ -390,6 +348,21 @@ class PolicyKeeper:
             if replaced is not None:  # the row is another identity's now
                 self.engine.remove_identity(replaced)
         self._unshown = {}
+
+    def _meet(self) -> set[int]:
+        """Tell the engine of names' new identities; return them."""
+        fresh = self.names.take_fresh()
+        for number, labels in fresh.items():
+            self.engine.set_identity(number, labels)
+        return set(fresh)
+
+    def _forget(self, numbers: Iterable[int]) -> None:
+        """Let identities of names go, that no row has any more."""
+        gone = list(numbers)
+        for number in gone:
+            self.engine.remove_identity(number)
+        if gone:
+            self._write()
 
     def _hear(self) -> None:
         for owner, policies in self._said.items():

@@ -16,7 +16,7 @@ from cilium_agent.policy.lastvalid import LastValid
 from cilium_core.addresses import Network
 from cilium_core.errors import FieldError
 from cilium_core.policy.available import unavailable
-from cilium_core.policy.language import parse, prefixes, problems
+from cilium_core.policy.language import fqdns, parse, prefixes, problems
 from cilium_core.policy.rules import Policy
 
 
@@ -41,6 +41,7 @@ class Held:
     body: Mapping[str, Any]
     problems: tuple[FieldError, ...] = ()
     prefixes: frozenset[Network] = frozenset()
+    names: frozenset[str] = frozenset()
 
 
 class Repository:
@@ -68,7 +69,9 @@ class Repository:
         found = self._read(body)
         if found.problems:
             before = self._before(key)
-            found = replace(found, policies=before.policies, prefixes=before.prefixes)
+            found = replace(
+                found, policies=before.policies, prefixes=before.prefixes, names=before.names
+            )
         elif self._last_valid is not None:
             self._last_valid.put(str(key), found.body)
         self._held[key] = found
@@ -89,6 +92,10 @@ class Repository:
         """Return every prefix that any policy in force names."""
         return {prefix for held in self._held.values() for prefix in held.prefixes}
 
+    def names(self) -> set[str]:
+        """Return every name and pattern that any policy in force has in toFQDNs."""
+        return {name for held in self._held.values() for name in held.names}
+
     def _read(self, body: Mapping[str, Any]) -> Held:
         wrong = tuple(problems(body))
         policies = () if wrong else tuple(parse(body, self._cluster, self._families))
@@ -96,7 +103,7 @@ class Repository:
         if wrong:
             return Held((), body, wrong)
         named = frozenset(prefix for policy in policies for prefix in prefixes(policy))
-        return Held(policies, body, (), named)
+        return Held(policies, body, (), named, frozenset().union(*map(fqdns, policies)))
 
     def _before(self, key: PolicyKey) -> Held:
         """Return what was valid of an object last, in an earlier process maybe."""

@@ -94,19 +94,11 @@ def handler(book: RuleSets, followers: Counter[int]) -> grpc.GenericRpcHandler:
             followers.subtract(first.serves)
             reading.cancel()
 
-    async def learn(_answer: pb.Answer, _context: Any) -> pb.Learned:
-        return pb.Learned(selected=False)  # no policy asks for names yet
-
     methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
         "Follow": grpc.stream_stream_rpc_method_handler(
             follow,
             request_deserializer=pb.Report.FromString,
             response_serializer=pb.Update.SerializeToString,
-        ),
-        "Learn": grpc.unary_unary_rpc_method_handler(
-            learn,
-            request_deserializer=pb.Answer.FromString,
-            response_serializer=pb.Learned.SerializeToString,
         ),
     }
     return grpc.method_handlers_generic_handler(SERVICE, methods)

@@ -56,6 +56,24 @@ class EndpointNames:
         """Forget what a finished walk over the connections, begun at `began`, has not met."""
         return Moved(went=frozenset(self.deferred.walked(began)))
 
+    def keep(self, address: Address, names: Iterable[str], since: float, alive: float) -> Moved:
+        """Hold an address for connections; a name that has a TTL for it is no such name."""
+        kept = {(name, address) for name in names if (name, address) not in self.lookups}
+        came = {pair for pair in kept if pair not in self.deferred}
+        for name, _ in kept:
+            self.deferred.put(name, address, since, alive)
+        return Moved(came=frozenset(came))
+
+    def drop(self, pairs: Iterable[Pair]) -> Moved:
+        """Forget pairs; those that are not here are no error."""
+        went = set()
+        for pair in pairs:
+            for store in (self.lookups, self.deferred):
+                if pair in store:
+                    store.remove(pair)
+                    went.add(pair)
+        return Moved(went=frozenset(went))
+
     def pairs(self) -> Iterator[Pair]:
         """Yield every pair that holds."""
         for name, address, _ in self.lookups.items():

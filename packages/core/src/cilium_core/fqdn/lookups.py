@@ -34,10 +34,11 @@ class Lookups:
         self._limits = limits
         self._names: dict[str, dict[Address, Lookup]] = {}
         self._ends: list[tuple[float, str, bytes, Address]] = []
+        self._count = 0
 
     def __len__(self) -> int:
         """Return the number of pairs."""
-        return sum(map(len, self._names.values()))
+        return self._count
 
     def __contains__(self, pair: Pair) -> bool:
         """Return whether the pair is here."""
@@ -47,10 +48,11 @@ class Lookups:
         """Take an answer in; return the pairs that found no room.
 
         A shorter TTL never shortens what an earlier answer promised. When a name has too many
-        addresses the ones that end first go, among equals the ones learned first.
+        addresses the ones that end first go, among equals the ones learned first; when all names
+        together have too many, the ones that end first.
         """
         held = self._names.setdefault(name, {})
-        ttl = max(ttl, self._limits.min_ttl)
+        ttl = max(min(ttl, self._limits.longest_ttl), self._limits.min_ttl)
         for address in addresses:
             former = held.get(address)
             if former is None or former.expires < now + ttl:
@@ -64,22 +66,22 @@ class Lookups:
             self.remove(pair)
         if not self._names.get(name, True):
             del self._names[name]
+        while self._count > self._limits.pairs:
+            crowded |= self._pop()
         return crowded
 
     def put(self, name: str, address: Address, lookup: Lookup) -> None:
         """Hold a pair as it is: of an answer, or of an earlier run."""
-        self._names.setdefault(name, {})[address] = lookup
+        held = self._names.setdefault(name, {})
+        self._count += address not in held
+        held[address] = lookup
         heapq.heappush(self._ends, (lookup.expires, name, address.packed, address))
 
     def end(self, now: float) -> set[Pair]:
         """Remove and return the pairs whose TTL is over."""
         ended = set()
         while self._ends and self._ends[0][0] <= now:
-            expires, name, _, address = heapq.heappop(self._ends)
-            lookup = self._names.get(name, {}).get(address)
-            if lookup is not None and lookup.expires == expires:
-                self.remove((name, address))
-                ended.add((name, address))
+            ended |= self._pop()
         if len(self._ends) > 2 * len(self) + 64:  # mostly items of answers that came again
             self._rebuild()
         return ended
@@ -88,6 +90,7 @@ class Lookups:
         """Forget a pair that is here."""
         name, address = pair
         del self._names[name][address]
+        self._count -= 1
         if not self._names[name]:
             del self._names[name]
 
@@ -100,6 +103,15 @@ class Lookups:
         for name, held in self._names.items():
             for address, lookup in held.items():
                 yield name, address, lookup
+
+    def _pop(self) -> set[Pair]:
+        """Take the first item off; with it goes its pair, unless that was answered again."""
+        expires, name, _, address = heapq.heappop(self._ends)
+        lookup = self._names.get(name, {}).get(address)
+        if lookup is None or lookup.expires != expires:
+            return set()
+        self.remove((name, address))
+        return {(name, address)}
 
     def _rebuild(self) -> None:
         self._ends = [

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The memory of DNS as JSON, for the next run of the agent. Pure.
+"""The memory of DNS as lines of JSON, for the next run of the agent. Pure.
 
-One document for an endpoint. Times are absolute: what has ended in between is found by the next
-`end`, which keeps it for connections, as nobody has walked over these yet.
+A line is what happened, or a piece of what there is; read in order they give the same memory. Times
+are absolute: what has ended in between is found by the next `end`, which keeps it for connections,
+as nobody has walked over these yet. Numbers of identities are kept beside, as the rows of the
+kernel have them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 
 import msgspec
@@ -17,91 +19,110 @@ from cilium_core.errors import FieldError
 from cilium_core.fqdn.cache import NameCache
 from cilium_core.fqdn.deferred import NEVER
 from cilium_core.fqdn.endpoint import EndpointNames
-from cilium_core.fqdn.lookups import Lookup
-
-VERSION = 1
+from cilium_core.fqdn.lookups import Pair
 
 
-class SavedLookup(msgspec.Struct, frozen=True, array_like=True):
-    """An address with its time of learning and TTL."""
+class Learned(msgspec.Struct, frozen=True, array_like=True, tag="learned"):
+    """An answer that an endpoint got."""
 
-    address: str
     learned: float
+    endpoint: int
+    name: str
     ttl: float
+    addresses: list[str]
 
 
-class SavedKept(msgspec.Struct, frozen=True):
+class Kept(msgspec.Struct, frozen=True, array_like=True, tag="kept"):
     """An address kept for connections. `alive` is null when none was met yet."""
 
+    endpoint: int
     address: str
     names: list[str]
     since: float
-    alive: float | None = None
+    alive: float | None
 
 
-class SavedEndpoint(msgspec.Struct, frozen=True):
-    """What one endpoint knows."""
+class Gone(msgspec.Struct, frozen=True, array_like=True, tag="gone"):
+    """Addresses that an endpoint may not believe of a name any more."""
 
-    version: int = VERSION
-    names: dict[str, list[SavedLookup]] = {}
-    deferred: list[SavedKept] = []
-
-
-_encoder = msgspec.json.Encoder(order="sorted")
-_decoder = msgspec.json.Decoder(SavedEndpoint)
+    endpoint: int
+    name: str
+    addresses: list[str]
 
 
-def save(names: EndpointNames) -> bytes:
-    """Return the document of an endpoint."""
-    lookups: dict[str, list[SavedLookup]] = {}
+class Forgotten(msgspec.Struct, frozen=True, array_like=True, tag="forgotten"):
+    """An endpoint that is gone."""
+
+    endpoint: int
+
+
+class Numbered(msgspec.Struct, frozen=True, array_like=True, tag="numbered"):
+    """What the number of an identity stands for: its labels' keys, sorted."""
+
+    number: int
+    labels: list[str]
+
+
+Line = Learned | Kept | Gone | Forgotten | Numbered
+
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
+
+
+def line(said: Line) -> bytes:
+    """Return a line with its end."""
+    return _encoder.encode(said) + b"\n"
+
+
+def gone(endpoint: int, pairs: Iterable[Pair]) -> Iterator[Gone]:
+    """Yield what to say of pairs that an endpoint lost."""
+    by_name: dict[str, list[str]] = {}
+    for name, address in pairs:
+        by_name.setdefault(name, []).append(str(address))
+    return (Gone(endpoint, name, addresses) for name, addresses in by_name.items())
+
+
+def state(endpoint: int, names: EndpointNames) -> Iterator[Line]:
+    """Yield what there is of an endpoint."""
+    together: dict[tuple[str, float, float], list[str]] = {}
     for name, address, lookup in names.lookups.items():
-        one = SavedLookup(str(address), lookup.learned, lookup.ttl)
-        lookups.setdefault(name, []).append(one)
-    deferred = [
-        SavedKept(
-            str(address),
-            sorted(kept.names),
-            kept.since,
-            None if kept.alive == NEVER else kept.alive,
-        )
-        for address, kept in names.deferred.items()
-    ]
-    return _encoder.encode(SavedEndpoint(names=lookups, deferred=deferred))
+        together.setdefault((name, lookup.learned, lookup.ttl), []).append(str(address))
+    for (name, learned, ttl), addresses in together.items():
+        yield Learned(learned, endpoint, name, ttl, addresses)
+    for address, kept in names.deferred.items():
+        alive = None if kept.alive == NEVER else kept.alive
+        yield Kept(endpoint, str(address), sorted(kept.names), kept.since, alive)
 
 
-def restore(cache: NameCache, documents: Mapping[int, bytes]) -> dict[int, FieldError]:
-    """Put documents (endpoint → JSON) into an empty cache; return those that cannot be read.
+def replay(
+    cache: NameCache, lines: Iterable[bytes]
+) -> tuple[dict[int, list[str]], FieldError | None]:
+    """Put lines into an empty cache; return identities' labels, and what is wrong with a line.
 
-    An endpoint whose document cannot be read starts with nothing, as a new one does.
+    Nothing after a line that cannot be read counts: it is the last one, or the file is damaged.
     """
-    broken = {}
-    for endpoint, document in documents.items():
+    numbers: dict[int, list[str]] = {}
+    for position, text in enumerate(lines, start=1):
         try:
-            names = _read(cache, document)
+            _take(cache, _decoder.decode(text), numbers)
         except (msgspec.MsgspecError, ValueError) as error:
-            broken[endpoint] = FieldError(f"names of endpoint {endpoint}", str(error))
-            continue
-        cache.endpoints[endpoint] = names
-        cache.selection.add(set(names.pairs()))
-    return broken
+            return numbers, FieldError(f"line {position}", str(error))
+    return numbers, None
 
 
-def _read(cache: NameCache, document: bytes) -> EndpointNames:
-    saved = _decoder.decode(document)
-    if saved.version != VERSION:
-        raise ValueError(f"version {saved.version} is not {VERSION}")
-    names = EndpointNames(cache.limits)
-    for name, lookups in saved.names.items():
-        for one in lookups:
-            lookup = Lookup(one.learned, one.ttl, one.learned + one.ttl)
-            names.lookups.put(name, _address(one.address), lookup)
-    for kept in saved.deferred:
-        alive = NEVER if kept.alive is None else kept.alive
-        for name in kept.names:
-            if (name, _address(kept.address)) not in names.lookups:
-                names.deferred.put(name, _address(kept.address), kept.since, alive)
-    return names
+def _take(cache: NameCache, said: Line, numbers: dict[int, list[str]]) -> None:
+    match said:
+        case Learned(learned, endpoint, name, ttl, texts):
+            cache.learn(learned, endpoint, name, _addresses(texts), ttl)
+        case Kept(endpoint, text, names, since, alive):
+            cache.keep(endpoint, ip_address(text), names, since, NEVER if alive is None else alive)
+        case Gone(endpoint, name, texts):
+            cache.gone(endpoint, name, _addresses(texts))
+        case Forgotten(endpoint):
+            cache.forget(endpoint)
+        case Numbered(number, labels):
+            numbers[number] = labels
 
 
-def _address(text: str) -> Address:
-    return ip_address(text)
+def _addresses(texts: Iterable[str]) -> list[Address]:
+    return [ip_address(text) for text in texts]

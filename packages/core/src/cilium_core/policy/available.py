@@ -2,8 +2,7 @@
 """What the policy language says and this version's datapath does not do yet. Pure.
 
 A policy that asks for the first kind is not enforced at all and says so; the second kind is
-enforced by refusing what it governs wherever nobody is there to do it. Names are of that kind:
-until somebody looks at DNS answers a name stands for nobody, so it allows nothing.
+enforced by refusing what it governs wherever nobody is there to do it.
 """
 
 from __future__ import annotations
@@ -11,13 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cilium_core.errors import FieldError
-from cilium_core.policy.language.names import SOURCE
-from cilium_core.policy.rules import L7Kind, Policy, Rule
+from cilium_core.policy.rules import L7Kind, Policy
 
 NOT_ENFORCED = "the host firewall is not available yet; use endpointSelector"
 L7_DROPPED = "what application rules govern is dropped on nodes whose proxy does not run"
 KAFKA_DROPPED = "connections that Kafka rules govern are dropped: no proxy speaks Kafka yet"
-NAMES_MATCH_NOBODY = "toFQDNs matches nobody yet"
 
 
 def hints(policies: Iterable[Policy]) -> list[str]:
@@ -27,7 +24,6 @@ def hints(policies: Iterable[Policy]) -> list[str]:
     return [
         *([L7_DROPPED] if kinds - {L7Kind.KAFKA} else []),
         *([KAFKA_DROPPED] if L7Kind.KAFKA in kinds else []),
-        *([NAMES_MATCH_NOBODY] if any(map(_names, stated)) else []),
     ]
 
 
@@ -38,9 +34,3 @@ def unavailable(policies: Iterable[Policy]) -> list[FieldError]:
         for policy in policies
         if policy.on_nodes
     ]
-
-
-def _names(rule: Rule) -> bool:
-    """Tell whether a rule has peers by their DNS names."""
-    selectors = rule.peers.selectors if rule.peers is not None else ()
-    return any(one.key.startswith(SOURCE) for each in selectors for one in each.requirements)

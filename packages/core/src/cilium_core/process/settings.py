@@ -6,10 +6,15 @@ Read once at start. Which keys exist and what they mean is for each daemon's own
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cilium_core.errors import ConfigError
+
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+")
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
 
 
 def read_directory(directory: Path) -> dict[str, str]:
@@ -71,6 +76,15 @@ class Source:
         if raw not in ("true", "false"):
             raise ConfigError(key, f"{raw!r} is neither true nor false")
         return raw == "true"
+
+    def seconds(self, key: str, default: str) -> float:
+        """Read a duration as Go writes them, `1m30s`; empty is the default."""
+        raw = self.text(key, "") or default
+        if raw == "0":
+            return 0.0
+        if not _DURATION.fullmatch(raw):
+            raise ConfigError(key, f"{raw!r} is not a duration such as 100ms or 1m30s")
+        return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(raw))
 
     def optional_address(
         self, key: str, default: str, every_host: str = "0.0.0.0"

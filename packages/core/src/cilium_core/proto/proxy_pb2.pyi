@@ -131,19 +131,25 @@ class KafkaRule(_message.Message):
     def __init__(self, role: _Optional[str] = ..., api_key: _Optional[str] = ..., api_version: _Optional[str] = ..., client_id: _Optional[str] = ..., topic: _Optional[str] = ...) -> None: ...
 
 class Answer(_message.Message):
-    __slots__ = ("client", "name", "addresses", "ttl_seconds")
+    __slots__ = ("client", "name", "addresses", "ttl_seconds", "number")
     CLIENT_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     ADDRESSES_FIELD_NUMBER: _ClassVar[int]
     TTL_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
     client: str
     name: str
     addresses: _containers.RepeatedScalarFieldContainer[str]
     ttl_seconds: int
-    def __init__(self, client: _Optional[str] = ..., name: _Optional[str] = ..., addresses: _Optional[_Iterable[str]] = ..., ttl_seconds: _Optional[int] = ...) -> None: ...
+    number: int
+    def __init__(self, client: _Optional[str] = ..., name: _Optional[str] = ..., addresses: _Optional[_Iterable[str]] = ..., ttl_seconds: _Optional[int] = ..., number: _Optional[int] = ...) -> None: ...
 
 class Learned(_message.Message):
-    __slots__ = ("selected",)
+    __slots__ = ("selected", "number", "error")
     SELECTED_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
     selected: bool
-    def __init__(self, selected: _Optional[bool] = ...) -> None: ...
+    number: int
+    error: str
+    def __init__(self, selected: _Optional[bool] = ..., number: _Optional[int] = ..., error: _Optional[str] = ...) -> None: ...

@@ -46,7 +46,7 @@ class DnsProxy:
         """Make the parts; nothing runs yet."""
         self.settings = settings
         self.counts = Counts()
-        self.learner = Learner(settings.agent_socket, settings.longest_hold, self.counts)
+        self.learner = Learner(settings.names_socket, settings.longest_hold, self.counts)
         room = Room(settings.most, limits_of.PER_CLIENT, settings.grace)
         self.pusher = Pusher(settings.access_socket, Buffer())
         records = Records(self.pusher.keep)
@@ -67,7 +67,7 @@ class DnsProxy:
                 )
             listeners = self._listeners(sender)
             tasks.create_task(listeners.run(), name="listeners")
-            tasks.create_task(self.learner.run(), name="owed to the agent")
+            tasks.create_task(self.learner.run(), name="names")
             tasks.create_task(self.pusher.run(), name="records")
             tasks.create_task(self.follower.run(listeners), name="rules")
             log.info("the DNS proxy runs", agent=str(self.settings.agent_socket))

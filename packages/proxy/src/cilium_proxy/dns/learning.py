@@ -18,60 +18,61 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
-import grpc
-import grpc.aio
 import structlog
+from google.protobuf.message import DecodeError
 
 from cilium_core.addresses import Address
+from cilium_core.frames import Frames, TooLong, framed
 from cilium_core.proto import proxy_pb2 as pb
 from cilium_proxy.dns.answers import Answer
 from cilium_proxy.dns.counts import Counts
 
 log = structlog.get_logger(__name__)
 
-METHOD = "/cilium.python.proxy.v1.Proxies/Learn"
-PATIENCE_SECONDS = 5.0  # after which an agent that has taken a call counts as gone
-RETRY_SECONDS = 0.2
+FIRST_RETRY_SECONDS = 0.1
+LAST_RETRY_SECONDS = 1.0
 BACKLOG = 10_000
 FRESH_SECONDS = 1.0
 FRESH = 20_000
 Key = tuple[Address, str]
 
-_OPTIONS = [
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-    ("grpc.use_local_subchannel_pool", 1),
-]
+_CONFIRMED, _LATE, _AWAY, _REFUSED = "", "timeout", "agent away", "agent refused"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Owed:
-    """An answer that the agent has not taken, and until when that matters."""
+    """An answer that the agent has not confirmed, until when that matters, and who waits."""
 
+    key: Key
     message: pb.Answer
     until: float
+    waiter: asyncio.Future[str] | None = None
+
+    def settle(self, outcome: str) -> None:
+        waiter, self.waiter = self.waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(outcome)
 
 
 class Learner:
-    """The client of `Proxies.Learn`. For one event loop; `run` tells what is owed."""
+    """The proxy's end of `names.sock`. For one event loop; `run` keeps the connection."""
 
     def __init__(self, socket: Path, longest: float, counts: Counts) -> None:
         """Hold answers for at most `longest` seconds."""
         self._socket = socket
         self._longest = longest
         self._counts = counts
-        self._channel: Any = None
-        self._call: Any = None
         self.repeated = 0  # answers that were released on an earlier one's confirmation
-        self._calls: set[asyncio.Task[bool]] = set()
+        self._transport: asyncio.Transport | None = None
+        self._lost = asyncio.Event()
+        self._sent: OrderedDict[int, _Owed] = OrderedDict()  # by number, not replied to
         self._owed: OrderedDict[Key, _Owed] = OrderedDict()
         self._fresh: dict[tuple[Address, str, frozenset[Address]], float] = {}
-        self._away = False  # then nobody waits, and only what is owed looks for the agent
-        self._rules = 0  # counts changes, so that a call from before one confirms nothing after it
-        self._wake = asyncio.Event()
+        self._away = False  # then nobody waits
+        self._number = 0
+        self._rules = 0  # counts changes, so that a reply from before one confirms nothing after it
 
     @property
     def owed(self) -> int:
@@ -96,15 +97,10 @@ class Learner:
             addresses=map(str, answer.addresses),
             ttl_seconds=answer.ttl,
         )
-        call = asyncio.ensure_future(self._tell((client, name), message))
-        self._calls.add(call)
-        call.add_done_callback(self._calls.discard)
-        done, _ = await asyncio.wait((call,), timeout=self._longest)
+        outcome = await self._outcome(_Owed((client, name), message, began + answer.ttl))
         self._counts.learn_seconds.observe(time.monotonic() - began)
-        if not done:
-            self._counts.not_released_in_time.labels("timeout").inc()
-        elif not call.result():
-            self._counts.not_released_in_time.labels("agent away").inc()
+        if outcome != _CONFIRMED:
+            self._counts.not_released_in_time.labels(outcome).inc()
         elif rules == self._rules:
             if len(self._fresh) >= FRESH:
                 self._fresh.clear()
@@ -116,63 +112,111 @@ class Learner:
         self._rules += 1
 
     async def run(self) -> None:
-        """Connect, so that the first answer need not; then tell what is owed, for ever."""
-        self._connected()
-        self._channel.get_state(try_to_connect=True)
+        """Keep the connection; what is owed is told as soon as there is one. Never returns."""
+        loop, delay = asyncio.get_running_loop(), FIRST_RETRY_SECONDS
         while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._owed:
-                await asyncio.sleep(RETRY_SECONDS)
-                await self._pay()
+            try:
+                await loop.create_unix_connection(lambda: _Stream(self), str(self._socket))
+            except OSError as error:
+                log.debug("the agent is away", reason=str(error))
+                self._gone()
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, LAST_RETRY_SECONDS)
+                continue
+            delay = FIRST_RETRY_SECONDS
+            await self._lost.wait()
+            self._gone()
 
     async def close(self) -> None:
         """End the connection."""
-        if self._channel is not None:
-            await self._channel.close()
+        if self._transport is not None:
+            self._transport.close()
 
-    async def _pay(self) -> None:
-        for key, owed in list(self._owed.items()):
-            if self._owed.get(key) is not owed:
-                continue
-            del self._owed[key]
-            if owed.until > time.monotonic() and not await self._call_agent(key, owed):
-                return  # it is owed again; the others are too, and the agent is still away
+    def connected(self, transport: asyncio.Transport) -> None:
+        """Send what waits for a connection."""
+        self._transport, self._away = transport, False
+        self._lost.clear()
+        waiting, self._sent = list(self._sent.values()), OrderedDict()
+        owed, self._owed = list(self._owed.values()), OrderedDict()
+        now = time.monotonic()
+        for one in (*(one for one in owed if one.until > now), *waiting):
+            self._send(one)
 
-    async def _tell(self, key: Key, message: pb.Answer) -> bool:
-        self._owed.pop(key, None)
-        owed = _Owed(message, time.monotonic() + message.ttl_seconds)
+    def replied(self, reply: pb.Learned) -> None:
+        """Take in what became of an answer."""
+        one = self._sent.pop(reply.number, None)
+        if one is not None:
+            # What the kernel refuses the agent remembers and tries again by itself.
+            one.settle(_REFUSED if reply.error else _CONFIRMED)
+
+    def lost(self) -> None:
+        """Take in that the connection has ended."""
+        self._transport = None
+        self._lost.set()
+
+    async def _outcome(self, one: _Owed) -> str:
+        self._owed.pop(one.key, None)
         if self._away:
-            self._owe(key, owed)
-            return False
-        return await self._call_agent(key, owed)
-
-    async def _call_agent(self, key: Key, owed: _Owed) -> bool:
+            self._owe(one)
+            return _AWAY
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[str] = loop.create_future()
+        one.waiter = waiter
+        self._send(one)
+        timer = loop.call_later(self._longest, one.settle, _LATE)
         try:
-            await self._connected()(owed.message, timeout=PATIENCE_SECONDS)
-        except grpc.aio.AioRpcError as error:
-            log.debug("the agent has not learned a name", name=key[1], reason=error.details())
-            self._away = error.code() == grpc.StatusCode.UNAVAILABLE
-            self._owe(key, owed)
-            return False
-        self._away = False
-        return True
+            return await waiter
+        finally:
+            timer.cancel()
 
-    def _owe(self, key: Key, owed: _Owed) -> None:
-        if key in self._owed:  # a newer answer has failed too, meanwhile
-            return
+    def _send(self, one: _Owed) -> None:
+        """Send, or keep for the first connection; when nothing is confirmed the oldest go."""
+        self._number += 1
+        one.message.number = self._number
+        self._sent[self._number] = one
+        if self._transport is not None:
+            self._transport.write(framed(one.message.SerializeToString()))
+        if len(self._sent) > BACKLOG:
+            _, oldest = self._sent.popitem(last=False)
+            oldest.settle(_LATE)
+            self._counts.discarded("owed to the agent")
+
+    def _gone(self) -> None:
+        self._away = True
+        sent, self._sent = list(self._sent.values()), OrderedDict()
+        for one in sent:
+            one.settle(_AWAY)
+            self._owe(one)
+
+    def _owe(self, one: _Owed) -> None:
+        self._owed.pop(one.key, None)
         if len(self._owed) >= BACKLOG:
             self._owed.popitem(last=False)
             self._counts.discarded("owed to the agent")
-        self._owed[key] = owed
-        self._wake.set()
+        self._owed[one.key] = one
 
-    def _connected(self) -> Any:
-        if self._call is None:
-            self._channel = grpc.aio.insecure_channel(f"unix:{self._socket}", options=_OPTIONS)
-            self._call = self._channel.unary_unary(
-                METHOD,
-                request_serializer=pb.Answer.SerializeToString,
-                response_deserializer=pb.Learned.FromString,
-            )
-        return self._call
+
+class _Stream(asyncio.Protocol):
+    """One connection."""
+
+    def __init__(self, learner: Learner) -> None:
+        self._learner = learner
+        self._frames = Frames()
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
+        self._learner.connected(self._transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._frames.feed(data)
+        try:
+            for body in self._frames.take():
+                self._learner.replied(pb.Learned.FromString(body))
+        except (TooLong, DecodeError) as error:
+            log.error("the agent sends what is no reply", error=str(error))
+            assert self._transport is not None
+            self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._learner.lost()

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,9 +20,6 @@ CONNECTIONS_PER_CLIENT = 256
 FORWARD_SECONDS = 10.0
 
 _REFUSALS = {"refused": dns.rcode.REFUSED, "nameError": dns.rcode.NXDOMAIN}
-_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+")
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +41,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.run_dir / "proxies.sock"
 
     @property
+    def names_socket(self) -> Path:
+        """Where the agent takes answers."""
+        return self.run_dir / "names.sock"
+
+    @property
     def access_socket(self) -> Path:
         """Where hubble serves `AccessRecords`."""
         return self.run_dir / "access.sock"
@@ -64,9 +65,9 @@ def load(directory: Path, environment: Mapping[str, str], flags: Mapping[str, st
         run_dir=Path(values.get("state-dir") or "/var/run/cilium"),
         versions=_versions(source),
         refusal=_refusal(source, "tofqdns-dns-reject-response-code"),
-        longest_hold=_seconds(source, "tofqdns-proxy-response-max-delay", "100ms"),
+        longest_hold=source.seconds("tofqdns-proxy-response-max-delay", "100ms"),
         most=min(limit, MOST) or MOST,
-        grace=_seconds(source, "dnsproxy-concurrency-processing-grace-period", "0s"),
+        grace=source.seconds("dnsproxy-concurrency-processing-grace-period", "0s"),
         metrics_address=source.optional_address("dnsproxy-metrics-server", ""),
         health_address=source.optional_address("dnsproxy-health-server", ""),
         debug=source.boolean("debug", False),
@@ -108,12 +109,3 @@ def _number(source: Source, key: str) -> int:
     if not raw.isdecimal():
         raise ConfigError(key, f"{raw!r} is not a number (0 is no limit)")
     return int(raw)
-
-
-def _seconds(source: Source, key: str, default: str) -> float:
-    raw = source.text(key, "") or default
-    if raw == "0":
-        return 0.0
-    if not _DURATION.fullmatch(raw):
-        raise ConfigError(key, f"{raw!r} is not a duration such as 100ms or 1m30s")
-    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(raw))

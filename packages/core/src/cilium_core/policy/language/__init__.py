@@ -6,6 +6,7 @@
 
 from cilium_core.policy.language.cidrs import prefixes
 from cilium_core.policy.language.groups import CIDRGroup
+from cilium_core.policy.language.names import fqdns
 from cilium_core.policy.language.objects import (
     cidr_group,
     is_checked,
@@ -17,6 +18,7 @@ from cilium_core.policy.language.objects import (
 __all__ = [
     "CIDRGroup",
     "cidr_group",
+    "fqdns",
     "is_checked",
     "is_policy",
     "parse",

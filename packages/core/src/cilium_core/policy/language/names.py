@@ -7,7 +7,7 @@ import re
 
 from cilium_core.policy.language.fields import Field, shown
 from cilium_core.policy.language.selectors import exists, selector
-from cilium_core.policy.rules import Selector
+from cilium_core.policy.rules import Policy, Selector
 
 LONGEST = 255
 SOURCE = "fqdn:"
@@ -27,6 +27,18 @@ def fqdn(field: Field) -> tuple[Selector, ...]:
         field.refuse("either matchName or matchPattern, not both")
         return ()
     return tuple(selector(exists(f"{SOURCE}{text}")) for text in members.values())
+
+
+def fqdns(policy: Policy) -> frozenset[str]:
+    """Return every name and pattern that a policy has in toFQDNs, as in `fqdn:<text>`."""
+    return frozenset(
+        requirement.key.removeprefix(SOURCE)
+        for rule in policy.rules
+        if rule.peers is not None
+        for one in rule.peers.selectors
+        for requirement in one.requirements
+        if requirement.key.startswith(SOURCE)
+    )
 
 
 def name_or_pattern(field: Field) -> dict[str, str]:

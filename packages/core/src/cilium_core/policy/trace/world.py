@@ -18,7 +18,7 @@ from cilium_core.policy import named_ports
 from cilium_core.policy.cidr import world
 from cilium_core.policy.engine import Engine
 from cilium_core.policy.explain import Explanation, nearest
-from cilium_core.policy.language import parse, prefixes
+from cilium_core.policy.language import fqdns, parse, prefixes
 from cilium_core.policy.language.names import SOURCE as FQDN
 from cilium_core.policy.patterns import dns_name, name_pattern
 from cilium_core.policy.rules import Direction, Policy
@@ -60,7 +60,7 @@ class World:
             objects.groups.values(),
             self.dual_stack,
         )
-        self._fqdns = _fqdns(policies)
+        self._fqdns = frozenset().union(*map(fqdns, policies))
 
     @property
     def dual_stack(self) -> bool:
@@ -178,15 +178,3 @@ def _apiservers(slices: Iterable[manifests.EndpointSlice]) -> frozenset[Address]
     own = (one for one in slices if one.service == API_SERVICE)
     texts = (text for one in own for endpoint in one.endpoints or [] for text in endpoint.addresses)
     return frozenset(parties.addresses(texts))
-
-
-def _fqdns(policies: Iterable[Policy]) -> frozenset[str]:
-    return frozenset(
-        requirement.key.removeprefix(FQDN)
-        for policy in policies
-        for rule in policy.rules
-        if rule.peers is not None
-        for selector in rule.peers.selectors
-        for requirement in selector.requirements
-        if requirement.key.startswith(FQDN)
-    )
