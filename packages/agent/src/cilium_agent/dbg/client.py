@@ -38,21 +38,33 @@ def delete(path: str, *, where: Path = DEFAULT_SOCKET) -> Any:
     return _call("DELETE", path, {}, where)
 
 
+def get_text(path: str, where: Path, who: str) -> str:
+    """Return a page of another program's unix socket; errors as `get`, which name the program."""
+    status, body = _exchange("GET", path, {}, where, who)
+    if status != 200:
+        raise Unreachable(f"GET {path}: {status} {body[:200].decode(errors='replace')}")
+    return body.decode(errors="replace")
+
+
 def _call(method: str, path: str, headers: dict[str, str], where: Path) -> Any:
+    status, body = _exchange(method, f"/v1{path}", headers, where, "the agent")
+    if status != 200:
+        raise Unreachable(f"{method} {path}: {status} {_detail(body)}")
+    return json.loads(body)
+
+
+def _exchange(
+    method: str, path: str, headers: dict[str, str], where: Path, who: str
+) -> tuple[int, bytes]:
     connection = _UnixConnection(where)
     try:
-        connection.request(method, f"/v1{path}", headers=headers)
+        connection.request(method, path, headers=headers)
         response = connection.getresponse()
-        body = response.read()
+        return response.status, response.read()
     except (OSError, http.client.HTTPException) as error:
-        raise Unreachable(
-            f"no answer from the agent at {where}: {error}; is it running?"
-        ) from error
+        raise Unreachable(f"no answer from {who} at {where}: {error}; is it running?") from error
     finally:
         connection.close()
-    if response.status != 200:
-        raise Unreachable(f"{method} {path}: {response.status} {_detail(body)}")
-    return json.loads(body)
 
 
 def _detail(body: bytes) -> str:

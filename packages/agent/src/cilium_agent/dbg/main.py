@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cilium_agent.dbg import fqdn, lists, monitor, status
+from cilium_agent.dbg import envoy, fqdn, lists, monitor, status
 from cilium_agent.dbg.client import DEFAULT_SOCKET, Unreachable, get
 
 ENDPOINTS = "cilium_lxc_v2"
@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_bpf(commands)
     fqdn.add(commands)
     monitor.add(commands)
+    envoy.add(commands)
     _add_cleanup(commands)
     return parser
 
