@@ -23,6 +23,7 @@ from cilium_hubble.flows.ids import FlowIds
 from cilium_hubble.flows.ingest import Ingest
 from cilium_hubble.flows.links import LinkNames
 from cilium_hubble.flows.store import Store
+from cilium_hubble.history.writer import History
 from cilium_hubble.kernel.source import EventSource
 from cilium_hubble.monitor import server as monitor_server
 from cilium_hubble.monitor.server import Monitor
@@ -64,17 +65,28 @@ class Daemon:
             self.ingest.payloads,
             self.ingest.fqdns,
         )
-        self.observer = Observer(self.ingest, self.names, lambda: self.source.read_to)
+        self.history = self._make_history()
+        self.observer = Observer(self.ingest, self.names, lambda: self.source.read_to, self.history)
         self.monitor = Monitor(link, lambda: self.source.capacity)
         self.applier = Applier(self.directory)
         self.counts = metrics.FlowCounts()
         self.records = AccessRecords(self.ingest, self.counts.add)
+
+    def _make_history(self) -> History | None:
+        asked = self.settings.history
+        if asked is None:
+            return None
+        return History(asked.path, self.ingest.store, self.names, asked.limits)
 
     async def run(self) -> None:
         """Serve until cancelled."""
         settings = self.settings
         async with AsyncExitStack() as exits, asyncio.TaskGroup() as tasks:
             exits.callback(self.source.close)
+            if self.history is not None:
+                await self.history.start()
+                exits.push_async_callback(self.history.close)
+                tasks.create_task(self.history.run(), name="history")
             handlers = self._handlers()
             await exits.enter_async_context(observer_server.serve(settings.socket, handlers))
             await exits.enter_async_context(
@@ -118,6 +130,7 @@ class Daemon:
             self.monitor,
             self.applier,
             self.records,
+            self.history,
         )
 
     async def _ingest(self) -> None:

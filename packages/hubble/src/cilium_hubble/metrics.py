@@ -21,6 +21,7 @@ from cilium_hubble.flows import summary
 from cilium_hubble.flows.ingest import Ingest
 from cilium_hubble.flows.record import REQUEST, Application, LostSource, Verdict
 from cilium_hubble.flows.words import observation_point
+from cilium_hubble.history.writer import History
 from cilium_hubble.kernel.dtypes import Rows
 from cilium_hubble.kernel.source import EventSource
 from cilium_hubble.monitor.server import Monitor
@@ -79,8 +80,10 @@ class HubbleCollector(Collector):
         monitor: Monitor,
         applier: Applier,
         records: AccessRecords,
+        history: History | None = None,
     ) -> None:
         """Read these at each scrape."""
+        self._history = history
         self._flows = flows
         self._ingest = ingest
         self._source = source
@@ -124,6 +127,8 @@ class HubbleCollector(Collector):
         }
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(name, text, value=value)
+        if self._history is not None:
+            yield from _of_history(self._history)
 
     def _processed(self) -> Metric:
         family = CounterMetricFamily(
@@ -143,6 +148,18 @@ class HubbleCollector(Collector):
         family.add_metric([_LOST[LostSource.FLOW_STORE]], self._observer.missed)
         family.add_metric([_LOST[LostSource.PROXIES]], self._records.lost)
         return family
+
+
+def _of_history(history: History) -> Iterator[Metric]:
+    total = history.total
+    yield GaugeMetricFamily("hubble_history_flows", "Flows on disk", value=total.flows)
+    text = "What the flow history takes on disk"
+    yield GaugeMetricFamily("hubble_history_bytes", text, value=total.bytes)
+    text = "Flows and marks of lost events that were not written to the history"
+    dropped = CounterMetricFamily("hubble_history_dropped", text, labels=["reason"])
+    for reason, count in history.dropped.items():
+        dropped.add_metric([reason], count)
+    yield dropped
 
 
 def _subtype(kind: int, subtype: int) -> str:

@@ -22,6 +22,7 @@ from cilium_core.proto.flow_pb2 import Flow
 from cilium_hubble.flows.build import FlowBuilder
 from cilium_hubble.flows.chunk import Names
 from cilium_hubble.flows.ingest import Ingest
+from cilium_hubble.history.writer import History
 from cilium_hubble.observer.methods import answering, serialize
 from cilium_hubble.observer.query import Query, parse
 from cilium_hubble.observer.rate import Rate
@@ -47,14 +48,21 @@ class Observer:
     """The methods. `missed` counts rows that slow subscribers did not get."""
 
     def __init__(
-        self, ingest: Ingest, names: Names, complete_to: Callable[[], int] = lambda: 0
+        self,
+        ingest: Ingest,
+        names: Names,
+        complete_to: Callable[[], int] = lambda: 0,
+        history: History | None = None,
     ) -> None:
-        """Serve what `ingest` stores; `complete_to` tells up to which time (ns) it has all."""
+        """Serve what `ingest` stores, older flows out of `history`.
+
+        `complete_to` tells up to which time (ns) the store has all.
+        """
         self._complete_to = complete_to
         self._ingest = ingest
         self._store = ingest.store
         self._names = names
-        self._builder = FlowBuilder(names)
+        self._history = history
         self._started = time.monotonic_ns()
         self.rate = Rate()
         self.subscribers = 0
@@ -81,12 +89,13 @@ class Observer:
         except FieldError as error:
             await _refuse(context, error)
         await _tell_version(context)
-        reader = Reader(self._store, query, self._complete_to, quiet)
+        reader = Reader(self._store, self._names, query, self._complete_to, quiet, self._history)
         self.subscribers += 1
         try:
             async with aclosing(reader.chunks()) as chunks:
-                async for chunk in chunks:
-                    responses = [_masked(r, query) for r in self._builder.responses(chunk)]
+                async for chunk, names in chunks:
+                    made = FlowBuilder(names).responses(chunk)
+                    responses = [_masked(response, query) for response in made]
                     yield Stretch(responses, reader.complete_to)
         finally:
             self.subscribers -= 1
