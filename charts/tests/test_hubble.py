@@ -113,3 +113,34 @@ def test_keys_are_the_codes(render: Render, key: str) -> None:
     config = render(RELAY).get("ConfigMap", "hubble-relay-config")["data"]
     assert key in config
     assert set(config) <= set(KEYS)
+
+
+def test_history_is_on_the_nodes_disk(render: Render) -> None:
+    rendered = render({"hubble": {"history": {"maxBytes": 1073741824, "maxAge": "1h30m"}}})
+    assert rendered.config["hubble-history-enabled"] == "true"
+    assert rendered.config["hubble-history-max-bytes"] == "1073741824"
+    assert rendered.config["hubble-history-max-age"] == "1h30m"
+    pod = rendered.get("DaemonSet", "cilium")["spec"]["template"]["spec"]
+    hubble = next(one for one in pod["containers"] if one["name"] == "hubble")
+    assert "/var/lib/cilium/hubble" in {mount["mountPath"] for mount in hubble["volumeMounts"]}
+    off = render({"hubble": {"history": {"enabled": False}}})
+    assert off.config["hubble-history-enabled"] == "false"
+    assert "hubble-history-max-bytes" not in off.config
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("maxBytes", "lots", "is not a number of bytes such as 256Mi"),
+        ("maxBytes", "8Mi", "8Mi is too little; 16Mi at least"),
+        ("maxAge", "1d", "is not a duration of a minute or more"),
+        ("maxAge", "", "is not a duration of a minute or more"),
+    ],
+)
+def test_a_history_that_cannot_be_is_refused(
+    render: Render, key: str, value: str, said: str
+) -> None:
+    rendered = render({"hubble": {"history": {key: value}}})
+    assert rendered.code != 0
+    assert f"hubble.history.{key}: " in rendered.error
+    assert said in rendered.error

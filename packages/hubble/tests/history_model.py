@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ from cilium_hubble.history.writer import History, Limits
 from cilium_hubble.observer.query import parse
 from cilium_hubble.observer.reader import Reader
 
-LIMITS = Limits(64 << 20, 1e9)
+LIMITS = Limits(64 << 20, 1e10)  # tests' clocks start in 1970
 
 
 @dataclass(frozen=True)
@@ -75,3 +78,17 @@ async def ports(node: Node1, history: History | None, request: GetFlowsRequest) 
 def made(path: Path, node: Node1, limits: Limits = LIMITS) -> History:
     """Return a history that nobody runs: tests take and write when they say so."""
     return History(path, node.store, node.names, limits)
+
+
+@asynccontextmanager
+async def running(path: Path, node: Node1) -> AsyncIterator[History]:
+    """Have a history that takes and writes."""
+    history = made(path, node)
+    await history.start()
+    task = asyncio.create_task(history.run())
+    try:
+        yield history
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await history.close()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from history_model import LIMITS, Seen, answers, ask, made, ports, shown
+from history_model import LIMITS, Seen, answers, ask, made, ports, running, shown
 from hubble_fakes import Node1, drop, events, trace
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,6 +28,7 @@ from cilium_hubble.history import writer as writer_module
 from cilium_hubble.history.database import Database
 from cilium_hubble.history.packing import Unreadable, unpack
 from cilium_hubble.history.writer import FAILED, OVERWRITTEN, WAITED, Limits
+from cilium_hubble.state.model import Party
 
 
 @st.composite
@@ -74,22 +75,17 @@ def test_equals_a_plain_list(runs, requests, capacity, segment):
             for number, batches in enumerate(runs):
                 node = Node1(capacity)
                 node.names = node.names._replace(ids=FlowIds(number))
-                history = made(Path(folder, "flows.db"), node)
-                await history.start()
-                writing = asyncio.create_task(history.run())
-                for batch in batches:
-                    fields = []
-                    for at, dropped in batch:
-                        port = 1 + len(flows)
-                        flows.append(Seen(at, port, dropped))
-                        fields.append((drop if dropped else trace)(time=at, sport=port))
-                    if fields:
-                        node.add(*fields)
-                    for request in requests:
-                        assert await ports(node, history, request) == shown(flows, request)
-                writing.cancel()
-                await asyncio.gather(writing, return_exceptions=True)
-                await history.close()
+                async with running(Path(folder, "flows.db"), node) as history:
+                    for batch in batches:
+                        fields = []
+                        for at, dropped in batch:
+                            port = 1 + len(flows)
+                            flows.append(Seen(at, port, dropped))
+                            fields.append((drop if dropped else trace)(time=at, sport=port))
+                        if fields:
+                            node.add(*fields)
+                        for request in requests:
+                            assert await ports(node, history, request) == shown(flows, request)
                 assert not history.dropped.total()
 
     asyncio.run(check())
@@ -98,13 +94,8 @@ def test_equals_a_plain_list(runs, requests, capacity, segment):
 @pytest.fixture
 async def kept(tmp_path):
     node = Node1(capacity=15)
-    history = made(tmp_path / "flows.db", node)
-    await history.start()
-    writing = asyncio.create_task(history.run())
-    yield node, history
-    writing.cancel()
-    await asyncio.gather(writing, return_exceptions=True)
-    await history.close()
+    async with running(tmp_path / "flows.db", node) as history:
+        yield node, history
 
 
 async def test_a_flow_from_disk_is_the_flow_that_was_in_memory(kept, monkeypatch):
@@ -120,8 +111,9 @@ async def test_a_flow_from_disk_is_the_flow_that_was_in_memory(kept, monkeypatch
     before = await answers(node, None, ask(since=1))
     assert [one.flow.uuid != "" for one in before] == [True] * 3
     node.add(*(trace(time=100 + n, sport=1000 + n) for n in range(40)))
-    node.directory.put_prefix("10.0.0.10/32", None)  # who it is now is not who it was
-    node.ingest.parties.keep_only([])
+    await history.settle()
+    node.ingest.parties.keep_only([])  # their numbers are given anew
+    node.ingest.parties.number(Party(pod="another"))
     after = await answers(node, history, ask(since=1, until=50))
     assert after == before
 
@@ -165,12 +157,8 @@ async def test_what_was_written_survives_a_kill(tmp_path):
     assert done.returncode == -9
     node = Node1(15)
     node.names = node.names._replace(ids=FlowIds(77))
-    history = made(path, node)
-    await history.start()
-    try:
+    async with running(path, node) as history:
         found = await ports(node, history, ask(since=1, until=8000))
-    finally:
-        await history.close()
     assert found == list(range(3000))
 
 
@@ -195,11 +183,9 @@ async def test_a_file_that_cannot_be_used_is_moved_aside(tmp_path, damage, capsy
             raw[100:] = os.urandom(len(raw) - 100)
             path.write_bytes(raw)
     before = path.read_bytes()
-    history = made(path, node)
-    await history.start()
-    node.add(*(trace(time=n + 1, sport=n) for n in range(40)))
-    assert await ports(node, history, ask(first=3)) == [0, 1, 2]
-    await history.close()
+    async with running(path, node) as history:
+        node.add(*(trace(time=n + 1, sport=n) for n in range(40)))
+        assert await ports(node, history, ask(first=3)) == [0, 1, 2]
     aside = path.with_name("flows.db.unusable")
     if damage != "torn":  # SQLite may have rolled its log into it
         assert aside.read_bytes()[24:] == before[24:] or damage in ("foreign", "version")

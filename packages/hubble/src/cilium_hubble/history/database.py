@@ -118,8 +118,8 @@ class Database:
         with contextlib.suppress(OperationalError), self._engine.connect() as connection:
             free = _pragma(connection, "freelist_count")
             if free * _SPARE > _pragma(connection, "page_count"):
-                connection.exec_driver_sql("PRAGMA incremental_vacuum").fetchall()
-                connection.commit()
+                driver: Any = connection.connection.driver_connection
+                driver.executescript("PRAGMA incremental_vacuum")  # `execute` frees one page
 
     def _make_room(self, connection: Connection, coming: int) -> None:
         size = _pragma(connection, "page_size")
