@@ -144,3 +144,28 @@ def test_a_history_that_cannot_be_is_refused(
     assert rendered.code != 0
     assert f"hubble.history.{key}: " in rendered.error
     assert said in rendered.error
+
+
+def test_metrics_of_flows(render: Render) -> None:
+    asked = ["dns:query;ignoreAAAA", "httpV2:labelsContext=source_pod,destination_pod"]
+    rendered = render({"hubble": {"metrics": {"enabled": asked}}})
+    assert rendered.config["hubble-metrics"] == " ".join(asked)
+    spec = rendered.get("Service", "hubble-metrics")["spec"]
+    assert (spec["clusterIP"], spec["ports"][0]["port"]) == ("None", 9965)
+    without = render({})
+    assert "hubble-metrics" not in without.config
+    assert not [o for o in without.objects if o["metadata"]["name"] == "hubble-metrics"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "said"),
+    [
+        ("drops", '"drops" is not a metric that this version has: dns, drop, flow'),
+        ("tcp:query", 'tcp: "query" is not an option of it'),
+        ("httpV2:exemplars=true", 'httpV2: "exemplars" is not an option of it'),
+    ],
+)
+def test_unknown_metrics_are_refused(render: Render, metric: str, said: str) -> None:
+    rendered = render({"hubble": {"metrics": {"enabled": ["drop", metric]}}})
+    assert rendered.code != 0
+    assert f"hubble.metrics.enabled: {said}" in rendered.error

@@ -68,7 +68,7 @@ def test_files_then_the_environment_then_flags(tmp_path: Path) -> None:
         ({"hubble-metrics-server": ":99999"}, None, "is not host:port"),
         ({"hubble-shoe": "1"}, None, "is not a key that hubble knows"),
         *(
-            ({"hubble-history-enabled": "true", f"hubble-history-{key}": value}, None, words)
+            ({f"hubble-history-{key}": value, "hubble-history-enabled": "true"}, None, words)
             for key, value, words in (
                 ("max-bytes", "much", "is not a number of bytes such as 256Mi"),
                 ("max-bytes", "15Mi", "is not between 16Mi and"),
@@ -76,6 +76,7 @@ def test_files_then_the_environment_then_flags(tmp_path: Path) -> None:
                 ("max-age", "59s", "is not a duration of a minute or more"),
             )
         ),
+        ({"hubble-metrics": "drops"}, None, "'drops' is not a metric"),
         ({"debug": "yes"}, None, "neither true nor false"),
     ],
 )

@@ -15,6 +15,7 @@ import msgspec
 
 from cilium_core.errors import ConfigError
 from cilium_core.process.settings import Source, read_directory, read_environment
+from cilium_hubble.flowmetrics.options import Asked, parse
 from cilium_hubble.history.writer import Limits
 from cilium_hubble.tls import CertificateFiles
 
@@ -37,6 +38,7 @@ _KNOWN = {
     "hubble-history-max-age",
     "hubble-socket-path",
     "hubble-event-buffer-capacity",
+    "hubble-metrics",
     "hubble-metrics-server",
     "hubble-listen-address",
     "hubble-disable-tls",
@@ -61,6 +63,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     socket: Path = Path("/var/run/cilium/hubble.sock")
     capacity: int = 4095
     metrics_address: tuple[str, int] | None = ("0.0.0.0", 9965)
+    metrics: tuple[Asked, ...] = ()
     listen_address: tuple[str, int] | None = None
     certificates: CertificateFiles | None = CertificateFiles(*_TLS_FILES.values())  # or clear text
     history: HistorySettings | None = None
@@ -101,6 +104,7 @@ def load(directory: Path, environment: Mapping[str, str], flags: Mapping[str, st
         socket=Path(socket.removeprefix("unix://")),
         capacity=_capacity(values.get("hubble-event-buffer-capacity", "4095")),
         metrics_address=source.optional_address("hubble-metrics-server", ":9965"),
+        metrics=parse(values.get("hubble-metrics", "")),
         listen_address=source.optional_address("hubble-listen-address", "", every_host=""),
         certificates=None
         if source.boolean("hubble-disable-tls", False)

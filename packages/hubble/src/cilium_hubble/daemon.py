@@ -18,6 +18,7 @@ from cilium_hubble import metrics
 from cilium_hubble.access import server as access_server
 from cilium_hubble.access.server import AccessRecords
 from cilium_hubble.config import Settings
+from cilium_hubble.flowmetrics.all import FlowMetrics
 from cilium_hubble.flows.chunk import Names
 from cilium_hubble.flows.ids import FlowIds
 from cilium_hubble.flows.ingest import Ingest
@@ -69,8 +70,8 @@ class Daemon:
         self.observer = Observer(self.ingest, self.names, lambda: self.source.read_to, self.history)
         self.monitor = Monitor(link, lambda: self.source.capacity)
         self.applier = Applier(self.directory)
-        self.counts = metrics.FlowCounts()
-        self.records = AccessRecords(self.ingest, self.counts.add)
+        self.counts = FlowMetrics(settings.metrics, self.names)
+        self.records = AccessRecords(self.ingest, self.counts.add_requests)
 
     def _make_history(self) -> History | None:
         asked = self.settings.history

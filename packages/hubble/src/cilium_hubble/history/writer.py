@@ -32,6 +32,7 @@ SEGMENT = 4096  # rows
 TRANSACTION = 16  # segments
 WAITING = 1 << 18  # rows that may wait for the disk (35 MB)
 PRUNE_SECONDS = 30.0
+WARN_SECONDS = 10.0
 _KEPT = 8  # segments unpacked last: a query for the last flows looks at them twice
 _NANO = 1_000_000_000
 
@@ -65,7 +66,7 @@ class History:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="history")
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="history-read")
         self._unpacked: OrderedDict[int, Segment] = OrderedDict()
-        self._told = 0.0
+        self._told = -WARN_SECONDS
         self.dropped: Counter[str] = Counter({OVERWRITTEN: 0, WAITED: 0, FAILED: 0})
         self.total = Total(0, 0)
 
@@ -238,7 +239,7 @@ class History:
             self._warn("flows are not kept in the history", reason=why, flows=rows)
 
     def _warn(self, words: str, **about: Any) -> None:
-        if time.monotonic() - self._told >= 1.0:
+        if time.monotonic() - self._told >= WARN_SECONDS:
             self._told = time.monotonic()
             log.warning(words, file=str(self._path), dropped_ever=self.dropped.total(), **about)
 
