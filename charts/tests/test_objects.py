@@ -270,7 +270,8 @@ def test_cleanup_sees_what_the_agent_sees(article: Rendered) -> None:
     (init,) = clean["initContainers"]
     assert init["command"] == ["cilium-dbg", "cleanup", "--all", "--force"]
     own = [m for m in agent["containers"][0]["volumeMounts"] if m["name"] != "cilium-config"]
-    assert init["volumeMounts"] == own
+    history = {"name": "hubble-history", "mountPath": "/var/lib/cilium/hubble"}
+    assert init["volumeMounts"] == [*own, history]
     others = ("cilium-config", "hubble-tls")
     assert clean["volumes"] == [v for v in agent["volumes"] if v["name"] not in others]
     assert clean["tolerations"] == [{"operator": "Exists"}]

@@ -17,6 +17,8 @@ import structlog
 from cilium_hubble import metrics
 from cilium_hubble.access import server as access_server
 from cilium_hubble.access.server import AccessRecords
+from cilium_hubble.agentevents.log import EventLog
+from cilium_hubble.agentevents.noting import Notes
 from cilium_hubble.config import Settings
 from cilium_hubble.flowmetrics.all import FlowMetrics
 from cilium_hubble.flows.chunk import Names
@@ -31,6 +33,7 @@ from cilium_hubble.monitor.server import Monitor
 from cilium_hubble.observer import batches
 from cilium_hubble.observer import server as observer_server
 from cilium_hubble.observer import service as observer_service
+from cilium_hubble.observer.events import Events
 from cilium_hubble.observer.service import Observer
 from cilium_hubble.peer import service as peer_service
 from cilium_hubble.state.applying import Applier
@@ -69,7 +72,8 @@ class Daemon:
         self.history = self._make_history()
         self.observer = Observer(self.ingest, self.names, lambda: self.source.read_to, self.history)
         self.monitor = Monitor(link, lambda: self.source.capacity)
-        self.applier = Applier(self.directory)
+        self.events = EventLog(settings.capacity)
+        self.applier = Applier(self.directory, Notes(self.directory, self.events))
         self.counts = FlowMetrics(settings.metrics, self.names)
         self.records = AccessRecords(self.ingest, self.counts.add_requests)
 
@@ -117,7 +121,9 @@ class Daemon:
             tls=self.settings.certificates is not None,
         )
         return [
-            observer_service.handler(self.observer),
+            observer_service.handler(
+                self.observer, Events(self.events, lambda: self.directory.node).methods()
+            ),
             batches.handler(self.observer),
             peer_service.handler(peers),
         ]

@@ -7,7 +7,7 @@ A request that cannot be honoured is INVALID_ARGUMENT with the field's path. Eve
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, NamedTuple, NoReturn
 
@@ -87,8 +87,8 @@ class Observer:
         try:
             query = parse(request, self._names)
         except FieldError as error:
-            await _refuse(context, error)
-        await _tell_version(context)
+            await refuse(context, error)
+        await tell_version(context)
         reader = Reader(self._store, self._names, query, self._complete_to, quiet, self._history)
         self.subscribers += 1
         try:
@@ -105,7 +105,7 @@ class Observer:
         self, _request: pb.ServerStatusRequest, context: Context
     ) -> pb.ServerStatusResponse:
         """Tell how full the store is and how fast flows come."""
-        await _tell_version(context)
+        await tell_version(context)
         node = self._own()
         return pb.ServerStatusResponse(
             num_flows=node.num_flows,
@@ -147,9 +147,14 @@ class Observer:
         )
 
 
-def handler(observer: Observer) -> grpc.GenericRpcHandler:
-    """Return the service for a server. Methods that it lacks answer UNIMPLEMENTED."""
-    methods = answering(observer)
+def handler(
+    observer: Observer, more: Mapping[str, grpc.RpcMethodHandler[Any, Any]] | None = None
+) -> grpc.GenericRpcHandler:
+    """Return the service for a server, with more methods by name.
+
+    Methods that it lacks answer UNIMPLEMENTED.
+    """
+    methods = {**answering(observer), **(more or {})}
     methods["GetFlows"] = grpc.unary_stream_rpc_method_handler(
         observer.get_flows,
         request_deserializer=pb.GetFlowsRequest.FromString,
@@ -158,11 +163,13 @@ def handler(observer: Observer) -> grpc.GenericRpcHandler:
     return grpc.method_handlers_generic_handler(SERVICE, methods)
 
 
-async def _tell_version(context: Context) -> None:
+async def tell_version(context: Context) -> None:
+    """Send which version answers."""
     await context.send_initial_metadata(((VERSION_KEY, VERSION),))
 
 
-async def _refuse(context: Context, error: FieldError) -> NoReturn:
+async def refuse(context: Context, error: FieldError) -> NoReturn:
+    """End a call whose request cannot be honoured."""
     await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
     raise AssertionError("abort does not return")
 
