@@ -39,10 +39,10 @@ OBSERVE_EXAMPLES = """examples:
   hubble observe --last 50
   hubble observe --follow --namespace shop --verdict DROPPED
   hubble observe --since 5m --to-pod shop/db --protocol tcp -o json
-  hubble observe --since 1h --first 20            the oldest of the last hour, from the history
+  hubble observe --since 1h --first 20
   hubble observe --last 20 --until 2026-01-02T15:04:05Z
   hubble observe --protocol http --http-status 5+ --from-namespace shop
-  hubble observe agent-events --follow            what the node's agent does
+  hubble observe agent-events --follow
 """
 
 

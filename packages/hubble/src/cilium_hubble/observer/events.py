@@ -51,7 +51,7 @@ class Events:
         await _begin(request, context)
         if request.follow:
             await asyncio.get_running_loop().create_future()
-        for none in ():
+        for none in list[pb.GetDebugEventsResponse]():
             yield none
 
     def methods(self) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
