@@ -14,6 +14,7 @@ from google.protobuf.json_format import Parse, ParseError
 from cilium_core.errors import FieldError
 from cilium_core.proto.flow_pb2 import FlowFilter
 from cilium_core.proto.observer_pb2 import GetFlowsRequest
+from cilium_hubble.cli.configfile import Merged
 from cilium_hubble.cli.flowfilters import CONSTANTS, NAMESPACES, PLAIN, SIDED, Filters
 from cilium_hubble.cli.printing import times
 from cilium_hubble.cli.printing.printer import Options, Printer
@@ -221,7 +222,7 @@ def _observe(arguments: argparse.Namespace) -> int:
         translate=arguments.ip_translation and not arguments.numeric,
         time_format=arguments.time_format,
         color=arguments.color,
-        debug=arguments.debug,
+        debug=bool(Merged(arguments).value("debug")),
     )
     error = _Nowhere() if arguments.silent_errors else sys.stderr
     printer = Printer(options, sys.stdout, error)  # type: ignore[arg-type]
