@@ -24,6 +24,7 @@ from cilium_core.proto.access_pb2 import Record
 from cilium_core.proto.flow_pb2 import FORWARDED
 from cilium_hubble.flows import store as store_module
 from cilium_hubble.flows.ids import FlowIds
+from cilium_hubble.history import database as database_module
 from cilium_hubble.history import writer as writer_module
 from cilium_hubble.history.database import Database
 from cilium_hubble.history.packing import Unreadable, unpack
@@ -64,7 +65,7 @@ _REQUESTS = st.one_of(
     st.sampled_from([1, 3, 7]),
     st.integers(1, 9),
 )
-@settings(deadline=None)
+@settings(deadline=None, max_examples=max(20, settings.default.max_examples // 2))
 def test_equals_a_plain_list(runs, requests, capacity, segment):
     """Ring and files of several runs together answer as one list of all flows."""
 
@@ -197,10 +198,11 @@ async def test_bytes_and_age_bound_the_file(tmp_path, monkeypatch):
     """The newest stay; the file and its log stay below the budget."""
     path, node = tmp_path / "flows.db", Node1(15)
     limits = Limits(16 << 20, 3600.0)
+    monkeypatch.setattr(database_module, "_BESIDE", 15 << 20)  # leaves a MiB for the file
     history = made(path, node, limits)
     await history.start()
     now, rng, sent = time.time_ns(), np.random.default_rng(3), 0
-    for _ in range(90):
+    for _ in range(24):
         batch = events(*([trace()] * 1)).repeat(4096)
         batch["time"] = now + np.arange(sent, sent + 4096)
         batch["source"] = rng.integers(0, 256, batch["source"].shape)  # does not compress
@@ -213,6 +215,7 @@ async def test_bytes_and_age_bound_the_file(tmp_path, monkeypatch):
         sent += 4096
         taken = sum(file.stat().st_size for file in tmp_path.glob("flows.db*"))
         assert taken <= limits.max_bytes
+        assert path.stat().st_size <= (1 << 20) + (64 << 10)
     assert not history.dropped.total()
     assert 0 < history.total.flows < sent
     metas = await history.metas(0, 1 << 62, node.store.next_sequence)
