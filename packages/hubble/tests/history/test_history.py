@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import aclosing
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,8 @@ from cilium_hubble.history import writer as writer_module
 from cilium_hubble.history.database import Database
 from cilium_hubble.history.packing import Unreadable, unpack
 from cilium_hubble.history.writer import FAILED, OVERWRITTEN, WAITED, Limits
+from cilium_hubble.observer.query import parse
+from cilium_hubble.observer.reader import Reader
 from cilium_hubble.state.model import Party
 
 
@@ -284,3 +287,44 @@ async def test_a_damaged_segment_is_counted_as_missed(kept, tmp_path):
     assert sum(one.lost_events.num_events_lost for one in found) == 40
     with pytest.raises(Unreadable):
         unpack(b"\0")
+
+
+async def test_rows_that_give_way_while_older_ones_are_read_come_from_disk(kept):
+    """A slow client of a busy node: the ring is overrun before the client comes there."""
+    node, history = kept
+    node.add(*(trace(time=n + 1, sport=n) for n in range(100)))
+    query = parse(ask(since=1), node.names)
+    reader = Reader(node.store, node.names, query, lambda: 0, None, history)
+    got: list[int] = []
+    async for chunk, _ in reader.chunks():
+        if not got:
+            for _ in range(9):
+                node.ingest.add(events(*([trace(time=50_000)] * 4096)))
+                await history.settle()
+            assert node.store.oldest > 100
+        got += chunk.rows["sport"].tolist()
+    assert got == list(range(100))
+    assert reader.missed == 0
+
+
+async def test_a_follower_of_the_past_catches_up_out_of_the_history(kept):
+    node, history = kept
+    node.add(*(trace(time=n + 1, sport=n) for n in range(100)))
+    request = ask(since=1)
+    request.follow = True
+    reader = Reader(node.store, node.names, parse(request, node.names), lambda: 0, None, history)
+    got: list[int] = []
+    more = 36_000
+    async with aclosing(reader.chunks()) as chunks:
+        async for chunk, _ in chunks:
+            if not got:
+                for start in range(100, 100 + more, 4000):
+                    numbers = range(start, start + 4000)
+                    node.add(*(trace(time=n + 1, sport=n) for n in numbers))
+                    await history.settle()
+                assert node.store.oldest > 100
+            got += chunk.rows["sport"].tolist()
+            if len(got) == 100 + more:
+                break
+    assert got == list(range(100 + more))
+    assert reader.missed == 0

@@ -155,6 +155,17 @@ class Database:
         with self._reading() as connection:
             return [Meta(*row) for row in connection.execute(asked)]
 
+    def holding(self, head: int, first: int, last: int) -> list[Meta]:
+        """Return the segments with rows `first` to `last` of a run, in the order of writing."""
+        asked = (
+            select_columns(*(col(getattr(SegmentRow, name)) for name in Meta._fields))
+            .where(col(SegmentRow.head) == head, col(SegmentRow.first) <= last)
+            .where(col(SegmentRow.first) + col(SegmentRow.rows) > first)
+            .order_by(col(SegmentRow.id))
+        )
+        with self._reading() as connection:
+            return [Meta(*row) for row in connection.execute(asked)]
+
     def packed(self, number: int) -> bytes | None:
         """Return a segment's bytes; None when it made way or cannot be read."""
         asked = select(SegmentRow.packed).where(col(SegmentRow.id) == number)

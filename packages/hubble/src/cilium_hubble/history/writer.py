@@ -13,10 +13,14 @@ import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from cilium_hubble.flows.chunk import Names
 from cilium_hubble.flows.store import Store
@@ -113,10 +117,37 @@ class History:
 
     async def metas(self, since: int, until: int, below: int) -> list[Meta]:
         """Return the segments that touch a span of time (ns), of this run those before a row."""
+        return await self._found(lambda: self._open().metas(since, until, self.head, below))
+
+    async def rows(self, sequences: NDArray[np.int64]) -> list[Segment]:
+        """Return rows of this run that the store does not hold any more, as far as they are kept.
+
+        They come in the order of `sequences`, in stretches that share their names.
+        """
+        if not len(sequences):
+            return []
+        first, last = int(sequences.min()), int(sequences.max())
+        if self._written <= last:
+            await self.settle()
+        metas = await self._found(lambda: self._open().holding(self.head, first, last))
+        segments = [segment for meta in metas if (segment := await self.load(meta)) is not None]
+        places = {
+            number: (owner, place)
+            for owner, segment in enumerate(segments)
+            for place, number in enumerate(segment.sequences.tolist())
+            if first <= number <= last
+        }
+        found = [places[number] for number in sequences.tolist() if number in places]
+        pieces = []
+        for owner, group in groupby(found, key=itemgetter(0)):
+            index = np.array([place for _, place in group])
+            segment = segments[owner]
+            pieces.append(Segment(segment.rows[index], segment.sequences[index], segment.names))
+        return pieces
+
+    async def _found(self, ask: Callable[[], list[Meta]]) -> list[Meta]:
         try:
-            return await self._in(
-                self._readers, lambda: self._open().metas(since, until, self.head, below)
-            )
+            return await self._in(self._readers, ask)
         except OSError as error:
             self._warn("the flow history cannot be read", reason=str(error))
             return []

@@ -16,6 +16,7 @@ from contextlib import aclosing
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cilium_hubble.flows.chunk import Chunk, Names
 from cilium_hubble.flows.record import LOST, STORED, LostSource
@@ -23,7 +24,7 @@ from cilium_hubble.flows.store import Store
 from cilium_hubble.history.writer import History
 from cilium_hubble.observer.query import Query
 from cilium_hubble.observer.view import View
-from cilium_hubble.observer.walk import LATEST, Walk, last_of
+from cilium_hubble.observer.walk import LATEST, Place, Walk, last_of
 
 STRETCH = 256
 LOST_SECONDS = 1.0  # a slow follower hears of what it missed once a second
@@ -78,32 +79,69 @@ class Reader:
         counted = bool(query.number) and not query.follow
         start = await walk.last(query) if query.backwards else None
         left, checks = query.number, {id(self._names): query.check}
-        async with aclosing(walk.runs(start)) as runs:
-            async for source, begin, end in runs:
-                names = source.names
+        async with aclosing(self._past(walk, start)) as parts:
+            async for found, names in parts:
                 if id(names) not in checks:
                     checks = {id(self._names): query.check, id(names): query.check_of(names)}
-                while begin < end:
-                    stop = min(begin + STRETCH, end)
-                    chunk, missed = source.chunk(begin, stop)
-                    begin = stop
-                    self._miss(missed)
-                    now = source is walk.view and stop == len(walk.view)
-                    self._passed(chunk, caught_up=now and walk.view.end == store.next_sequence)
-                    chunk, over = self._cut(chunk)
-                    passed = chunk.where(checks[id(names)](chunk))
-                    if counted:
-                        passed, left = _take(passed, left)
-                    if (lost := self._lost_chunk()) is not None:
-                        yield Part(lost, self._names)
-                    if len(passed):
-                        yield Part(passed, names)
-                    if over or (counted and not left):
-                        return
-                    await asyncio.sleep(0)
+                chunk, over = self._cut(found)
+                passed = chunk.where(checks[id(names)](chunk))
+                if counted:
+                    passed, left = _take(passed, left)
+                if (lost := self._lost_chunk()) is not None:
+                    yield Part(lost, self._names)
+                if len(passed):
+                    yield Part(passed, names)
+                if over or (counted and not left):
+                    return
         if query.follow:
-            async for part in self._following(walk.view.end):
+            async for part in self._after(walk.view.end):
                 yield part
+
+    async def _past(self, walk: Walk, start: Place | None) -> AsyncGenerator[Part, None]:
+        """Yield all that there is from a place on, in order of time."""
+        async with aclosing(walk.runs(start)) as runs:
+            async for source, begin, end in runs:
+                for at in range(begin, end, STRETCH):
+                    stop = min(at + STRETCH, end)
+                    chunk, missed = source.chunk(at, stop)
+                    now = source is walk.view and stop == len(walk.view)
+                    self._passed(
+                        chunk, caught_up=now and walk.view.end == self._store.next_sequence
+                    )
+                    if missed:  # they gave way while older ones were read
+                        for part in await self._again(walk.view.sequences(at, stop)):
+                            yield part
+                    else:
+                        yield Part(chunk, source.names)
+                    await asyncio.sleep(0)
+
+    async def _after(self, position: int) -> AsyncGenerator[Part, None]:
+        """Yield what comes from row `position` on, for ever; first what gave way meanwhile."""
+        store, query = self._store, self._query
+        while self._history is not None and position < store.oldest:
+            stop = min(position + STRETCH, store.oldest)
+            for chunk, names in await self._again(np.arange(position, stop)):
+                yield Part(chunk.where(query.check_of(names)(chunk)), names)
+            position = stop
+        async for part in self._following(position):
+            yield part
+
+    async def _again(self, sequences: NDArray[np.int64]) -> list[Part]:
+        """Return rows that gave way, out of the history, and those that are still held after them.
+
+        What is in neither counts as missed.
+        """
+        history, store = self._history, self._store
+        kept = await history.rows(sequences[sequences < store.oldest]) if history else []
+        found = [Part(Chunk(rows, numbers), names) for rows, numbers, names in kept]
+        have = {number for chunk, _ in found for number in chunk.sequences.tolist()}
+        held = np.array(
+            [n for n in sequences.tolist() if n >= store.oldest and n not in have], "i8"
+        )
+        if len(held):
+            found.append(Part(Chunk(store.gather(held), held), self._names))
+        self._miss(len(sequences) - len(have) - len(held))
+        return found
 
     async def _walk(self) -> Walk:
         """Return the way through what there is now.

@@ -51,6 +51,10 @@ class View:
         """Return the number of rows."""
         return len(self._sequences)
 
+    def sequences(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Return the numbers of some of the rows, in order of time."""
+        return self._sequences[start:stop]
+
     def chunk(self, start: int, stop: int) -> tuple[Chunk, int]:
         """Return some of the rows, and how many of them are not held any more."""
         wanted = self._sequences[start:stop]
