@@ -78,13 +78,14 @@ class Reader:
         walk = await self._walk()
         counted = bool(query.number) and not query.follow
         start = await walk.last(query) if query.backwards else None
-        left, checks = query.number, {id(self._names): query.check}
+        left, known, check = query.number, self._names, query.check
         async with aclosing(self._past(walk, start)) as parts:
             async for found, names in parts:
-                if id(names) not in checks:
-                    checks = {id(self._names): query.check, id(names): query.check_of(names)}
+                if names is not known:
+                    known = names
+                    check = query.check if names is self._names else query.check_of(names)
                 chunk, over = self._cut(found)
-                passed = chunk.where(checks[id(names)](chunk))
+                passed = chunk.where(check(chunk))
                 if counted:
                     passed, left = _take(passed, left)
                 if (lost := self._lost_chunk()) is not None:
