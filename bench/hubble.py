@@ -22,6 +22,7 @@ from cilium_core.addresses import pack_address
 from cilium_core.layouts.events import EventType
 from cilium_core.proto.flow_pb2 import DROPPED, FlowFilter
 from cilium_hubble.filters.compiling import compile_lists
+from cilium_hubble.flowmetrics.all import FlowMetrics
 from cilium_hubble.flows.build import FlowBuilder
 from cilium_hubble.flows.chunk import Chunk, Names
 from cilium_hubble.flows.ids import FlowIds
@@ -29,7 +30,6 @@ from cilium_hubble.flows.ingest import Ingest
 from cilium_hubble.flows.store import Store
 from cilium_hubble.kernel.dtypes import EVENT, Rows
 from cilium_hubble.kernel.ring import SLOT, STRIDE, Ring
-from cilium_hubble.metrics import FlowCounts
 from cilium_hubble.state.directory import Directory, Endpoint, Peer
 from cilium_hubble.state.model import Node
 
@@ -113,7 +113,7 @@ class _Hubble:
         self.memory = _SyntheticRing()
         self.ring = Ring(self.memory)
         self.ingest = Ingest(Store(65535), _directory())
-        self.counts = FlowCounts()
+        self.counts = FlowMetrics((), _names(self.ingest, Node("bench")))
 
     def round(self, events: Rows, batch: int) -> float:
         """Take all events through, `batch` at a time; return the CPU seconds of hubble's part."""

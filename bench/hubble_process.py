@@ -37,12 +37,16 @@ class Hubble:
 
     def read(self) -> int:
         """Return how many events it has taken out of the ring. OSError before it serves."""
+        return self.metric("hubble_ring_events_seen")
+
+    def metric(self, name: str) -> int:
+        """Return the sum of a metric's samples. OSError before it serves."""
         with urllib.request.urlopen(self._metrics, timeout=5) as answer:
             text = answer.read().decode()
         for family in text_string_to_metric_families(text):
-            if family.name == "hubble_ring_events_seen":
-                return int(family.samples[0].value)
-        raise SystemExit("hubble does not say how many events it has seen")
+            if family.name == name:
+                return int(sum(sample.value for sample in family.samples))
+        raise SystemExit(f"hubble does not tell of {name}")
 
     def cpu_seconds(self) -> float:
         """Return the CPU time that it has used."""
@@ -60,16 +64,18 @@ def peer(number: int) -> str:
 
 
 @contextmanager
-def running(bpf_root: Path, folder: Path) -> Iterator[Hubble]:
+def running(bpf_root: Path, folder: Path, *, history: bool = True) -> Iterator[Hubble]:
     """Run the daemon over the maps below `bpf_root`, its files in `folder`, for the block."""
     config = folder / "config"
-    config.mkdir()
+    config.mkdir(exist_ok=True)
     flags = {
         "config-dir": config,
         "bpf-root": bpf_root,
         "state-dir": folder,
         "hubble-socket-path": folder / "hubble.sock",
         "hubble-metrics-server": f"127.0.0.1:{METRICS_PORT}",
+        "hubble-history-enabled": str(history).lower(),
+        "hubble-history-path": folder / "flows.db",
     }
     words = [word for key, value in flags.items() for word in (f"--{key}", str(value))]
     command = ["taskset", "-c", str(READER), sys.executable, "-m", "cilium_hubble.main", *words]

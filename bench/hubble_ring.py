@@ -95,8 +95,14 @@ def measure() -> list[Result]:
             gun = Gun(bench)
         os.sched_setaffinity(0, {REST})
         try:
+            with running(bench.bpf_root, Path(folder), history=False) as hubble:
+                field = _Range(bench, gun, hubble)
+                field.trial(FIRST_RATE, 1.0)
+                without, trials = _highest(field)
             with running(bench.bpf_root, Path(folder)) as hubble:
-                return _figures(_Range(bench, gun, hubble), Path(folder))
+                results = _figures(_Range(bench, gun, hubble), Path(folder))
+                results.append(_unwritten(hubble))
+            return [_rate("the same without the history", without, trials), *results]
         finally:
             os.sched_setaffinity(0, cores)
             gun.close()
@@ -139,15 +145,7 @@ def _figures(field: _Range, folder: Path) -> list[Result]:
         followed = field.trial(TARGET * 1.02, LONG_SECONDS)
     room = f"ring of {RING_BYTES >> 20} MiB ({RING_BYTES // (Event.SIZE + 8)} events)"
     return [
-        Result(
-            "events read off the kernel's ring and stored, none lost",
-            round(highest.rate),
-            "1/s",
-            TARGET,
-            met=highest.rate >= TARGET,
-            samples=[trial.rate for trial in trials],
-            note=f"one core for hubble; {highest.produced} produced = read; {room}",
-        ),
+        _rate("events read off the kernel's ring and stored, none lost", highest, trials, room),
         _lost(f"events lost at {TARGET:g}/s for {LONG_SECONDS:g} s", at_target),
         Result(
             f"hubble's share of its core at {TARGET:g}/s",
@@ -157,6 +155,27 @@ def _figures(field: _Range, folder: Path) -> list[Result]:
         ),
         _lost(f"events lost at {TARGET:g}/s while a client follows every flow", followed),
     ]
+
+
+def _rate(name: str, highest: Trial, trials: Sequence[Trial], note: str = "") -> Result:
+    return Result(
+        name,
+        round(highest.rate),
+        "1/s",
+        TARGET,
+        met=highest.rate >= TARGET,
+        samples=[trial.rate for trial in trials],
+        note=f"one core for hubble; {highest.produced} produced = read" + f"; {note}" * bool(note),
+    )
+
+
+def _unwritten(hubble: Hubble) -> Result:
+    time.sleep(5)
+    kept, dropped = (hubble.metric(f"hubble_history_{what}") for what in ("flows", "dropped"))
+    note = f"over all trials, also those that lost events; {kept} are on disk"
+    return Result(
+        "flows that the history could not take", dropped, "flows", 0.0, "lower", None, note=note
+    )
 
 
 def _lost(name: str, trial: Trial) -> Result:

@@ -113,3 +113,59 @@ def test_keys_are_the_codes(render: Render, key: str) -> None:
     config = render(RELAY).get("ConfigMap", "hubble-relay-config")["data"]
     assert key in config
     assert set(config) <= set(KEYS)
+
+
+def test_history_is_on_the_nodes_disk(render: Render) -> None:
+    rendered = render({"hubble": {"history": {"maxBytes": 1073741824, "maxAge": "1h30m"}}})
+    assert rendered.config["hubble-history-enabled"] == "true"
+    assert rendered.config["hubble-history-max-bytes"] == "1073741824"
+    assert rendered.config["hubble-history-max-age"] == "1h30m"
+    pod = rendered.get("DaemonSet", "cilium")["spec"]["template"]["spec"]
+    hubble = next(one for one in pod["containers"] if one["name"] == "hubble")
+    assert "/var/lib/cilium/hubble" in {mount["mountPath"] for mount in hubble["volumeMounts"]}
+    off = render({"hubble": {"history": {"enabled": False}}})
+    assert off.config["hubble-history-enabled"] == "false"
+    assert "hubble-history-max-bytes" not in off.config
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("maxBytes", "lots", "is not a number of bytes such as 256Mi"),
+        ("maxBytes", "8Mi", "8Mi is too little; 16Mi at least"),
+        ("maxAge", "1d", "is not a duration of a minute or more"),
+        ("maxAge", "", "is not a duration of a minute or more"),
+    ],
+)
+def test_a_history_that_cannot_be_is_refused(
+    render: Render, key: str, value: str, said: str
+) -> None:
+    rendered = render({"hubble": {"history": {key: value}}})
+    assert rendered.code != 0
+    assert f"hubble.history.{key}: " in rendered.error
+    assert said in rendered.error
+
+
+def test_metrics_of_flows(render: Render) -> None:
+    asked = ["dns:query;ignoreAAAA", "httpV2:labelsContext=source_pod,destination_pod"]
+    rendered = render({"hubble": {"metrics": {"enabled": asked}}})
+    assert rendered.config["hubble-metrics"] == " ".join(asked)
+    spec = rendered.get("Service", "hubble-metrics")["spec"]
+    assert (spec["clusterIP"], spec["ports"][0]["port"]) == ("None", 9965)
+    without = render({})
+    assert "hubble-metrics" not in without.config
+    assert not [o for o in without.objects if o["metadata"]["name"] == "hubble-metrics"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "said"),
+    [
+        ("drops", '"drops" is not a metric that this version has: dns, drop, flow'),
+        ("tcp:query", 'tcp: "query" is not an option of it'),
+        ("httpV2:exemplars=true", 'httpV2: "exemplars" is not an option of it'),
+    ],
+)
+def test_unknown_metrics_are_refused(render: Render, metric: str, said: str) -> None:
+    rendered = render({"hubble": {"metrics": {"enabled": ["drop", metric]}}})
+    assert rendered.code != 0
+    assert f"hubble.metrics.enabled: {said}" in rendered.error

@@ -64,6 +64,9 @@ def test_config_of_the_article(article: Rendered) -> None:
         "hubble-event-buffer-capacity": "4095",
         "hubble-listen-address": ":4244",
         "hubble-disable-tls": "false",
+        "hubble-history-enabled": "true",
+        "hubble-history-max-bytes": "256Mi",
+        "hubble-history-max-age": "24h",
         "certificates-hubble": "true",
         "certificates-validity-days": "365",
         "certificates-relay-server": "false",
@@ -273,7 +276,8 @@ def test_cleanup_sees_what_the_agent_sees(article: Rendered) -> None:
     (init,) = clean["initContainers"]
     assert init["command"] == ["cilium-dbg", "cleanup", "--all", "--force"]
     own = [m for m in agent["containers"][0]["volumeMounts"] if m["name"] != "cilium-config"]
-    assert init["volumeMounts"] == own
+    history = {"name": "hubble-history", "mountPath": "/var/lib/cilium/hubble"}
+    assert init["volumeMounts"] == [*own, history]
     others = ("cilium-config", "hubble-tls")
     assert clean["volumes"] == [v for v in agent["volumes"] if v["name"] not in others]
     assert clean["tolerations"] == [{"operator": "Exists"}]

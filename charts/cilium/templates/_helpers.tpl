@@ -108,6 +108,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ join "," $features }}
 {{- end -}}
 
+{{/* A number of bytes as text; numbers of values files are floats. */}}
+{{- define "cilium.bytes" -}}
+{{- if kindIs "string" . }}{{ . }}{{ else }}{{ int64 . }}{{ end -}}
+{{- end -}}
+
 {{/* The port of hubble.listenAddress. */}}
 {{- define "cilium.hubblePort" -}}
 {{ last (splitList ":" .Values.hubble.listenAddress) }}
@@ -162,6 +167,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   hostPath: {path: /var/run/netns, type: DirectoryOrCreate}
 - name: cilium-run
   hostPath: {path: /var/run/cilium, type: DirectoryOrCreate}
+- name: hubble-history
+  hostPath: {path: /var/lib/cilium/hubble, type: DirectoryOrCreate}
 - name: cni-bin
   hostPath: {path: {{ .Values.cni.binPath | quote }}, type: DirectoryOrCreate}
 - name: cni-conf

@@ -110,6 +110,8 @@
 {{- if and $v.hubble.relay.tls.server.enabled (not $v.hubble.tls.enabled) -}}
   {{- fail "hubble.relay.tls.server.enabled: true needs hubble.tls.enabled: true" -}}
 {{- end -}}
+{{- include "cilium.validate.history" $v.hubble.history -}}
+{{- include "cilium.validate.metrics" $v.hubble.metrics.enabled -}}
 {{- include "cilium.validate.ports" $v.envoy -}}
 {{- with $v.hubble.redact.http.headers -}}
   {{- if and .allow .deny -}}
@@ -126,5 +128,41 @@
   {{- if not $pools.clusterPoolIPv6PodCIDRList -}}{{- fail "ipam.operator.clusterPoolIPv6PodCIDRList: needs at least one CIDR while ipv6.enabled is true" -}}{{- end -}}
   {{- include "cilium.validate.pool" (dict "cidrs" $pools.clusterPoolIPv6PodCIDRList "mask" $pools.clusterPoolIPv6MaskSize "maskKey" "clusterPoolIPv6MaskSize") -}}
   {{- include "cilium.validate.overlap" (dict "key" "ipam.operator.clusterPoolIPv6PodCIDRList" "cidrs" $pools.clusterPoolIPv6PodCIDRList) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* hubble.history: what hubble itself would refuse at its start. */}}
+{{- define "cilium.validate.history" -}}
+{{- if .enabled -}}
+{{- $bytes := include "cilium.bytes" .maxBytes -}}
+{{- if not (regexMatch "^[0-9]+(Ki|Mi|Gi|Ti)?$" $bytes) -}}
+  {{- fail (printf "hubble.history.maxBytes: %q is not a number of bytes such as 256Mi" $bytes) -}}
+{{- end -}}
+{{- $number := int64 (regexFind "^[0-9]+" $bytes) -}}
+{{- $mebi := index (dict "" (div $number 1048576) "Ki" (div $number 1024) "Mi" $number "Gi" (mul $number 1024) "Ti" (mul $number 1048576)) (regexFind "(Ki|Mi|Gi|Ti)?$" $bytes) -}}
+{{- if lt (int64 $mebi) 16 -}}
+  {{- fail (printf "hubble.history.maxBytes: %s is too little; 16Mi at least" $bytes) -}}
+{{- end -}}
+{{- if or (not (regexMatch "^([0-9]+h)?([0-9]+m)?([0-9]+s)?$" .maxAge)) (not (regexMatch "[1-9][0-9]*[hm]" .maxAge)) -}}
+  {{- fail (printf "hubble.history.maxAge: %q is not a duration of a minute or more, such as 24h or 1h30m" .maxAge) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* hubble.metrics.enabled: names and the names of options; hubble itself checks options' values. */}}
+{{- define "cilium.validate.metrics" -}}
+{{- $own := dict "dns" (list "query" "ignoreaaaa") "drop" list "flow" list "flows-to-world" (list "any-drop" "port" "syn-only") "http" list "httpV2" list "icmp" list "policy" list "port-distribution" list "tcp" list -}}
+{{- $all := list "sourcecontext" "sourceegresscontext" "sourceingresscontext" "destinationcontext" "destinationegresscontext" "destinationingresscontext" "labelscontext" -}}
+{{- range . -}}
+  {{- $parts := splitn ":" 2 . -}}
+  {{- if not (hasKey $own $parts._0) -}}
+    {{- fail (printf "hubble.metrics.enabled: %q is not a metric that this version has: %s" $parts._0 (keys $own | sortAlpha | join ", ")) -}}
+  {{- end -}}
+  {{- range splitList ";" ($parts._1 | default "") -}}
+    {{- $option := index (splitList "=" .) 0 -}}
+    {{- if and $option (not (has (lower $option) (concat (index $own $parts._0) $all))) -}}
+      {{- fail (printf "hubble.metrics.enabled: %s: %q is not an option of it" $parts._0 $option) -}}
+    {{- end -}}
+  {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -67,6 +67,16 @@ def test_files_then_the_environment_then_flags(tmp_path: Path) -> None:
         ({"hubble-metrics-server": "9965"}, None, "is not host:port"),
         ({"hubble-metrics-server": ":99999"}, None, "is not host:port"),
         ({"hubble-shoe": "1"}, None, "is not a key that hubble knows"),
+        *(
+            ({f"hubble-history-{key}": value, "hubble-history-enabled": "true"}, None, words)
+            for key, value, words in (
+                ("max-bytes", "much", "is not a number of bytes such as 256Mi"),
+                ("max-bytes", "15Mi", "is not between 16Mi and"),
+                ("max-age", "1d", "is not a duration of a minute or more"),
+                ("max-age", "59s", "is not a duration of a minute or more"),
+            )
+        ),
+        ({"hubble-metrics": "drops"}, None, "'drops' is not a metric"),
         ({"debug": "yes"}, None, "neither true nor false"),
     ],
 )
@@ -95,3 +105,16 @@ def test_the_command_tells_bad_settings(capsys: pytest.CaptureFixture[str], tmp_
     assert "cilium-hubble: " in capsys.readouterr().err
     main(["--help"])
     assert "hubble-event-buffer-capacity" in capsys.readouterr().out
+
+
+def test_history(tmp_path: Path) -> None:
+    assert load(tmp_path, NODE, {}).history is None
+    given = {
+        "hubble-history-enabled": "true",
+        "hubble-history-max-bytes": "2Gi",
+        "hubble-history-max-age": "1h30m",
+    }
+    found = load(tmp_path, NODE, given).history
+    assert found is not None
+    assert found.limits == (2 << 30, 5400.0)
+    assert str(found.path) == "/var/lib/cilium/hubble/flows.db"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import grpc.aio
 import pytest
+from msgspec import structs
 from prometheus_client.parser import text_string_to_metric_families
 
 from cilium_agent.nodestate.facts import NodeFact
@@ -22,9 +23,10 @@ from cilium_agent.nodestate.state import NodeState
 from cilium_core.proto import observer_pb2 as pb
 from cilium_hubble import daemon as daemon_module
 from cilium_hubble import main as main_module
-from cilium_hubble.config import Settings
+from cilium_hubble.config import HistorySettings, Settings
 from cilium_hubble.daemon import Daemon
 from cilium_hubble.errors import RingBusy
+from cilium_hubble.history.writer import Limits
 from cilium_hubble.kernel.ring import STRIDE
 
 sys.path.insert(0, str(Path(__file__).parent / "kernel"))
@@ -208,3 +210,37 @@ async def two_lives(command: list[str], settings: Settings, producer: Producer) 
         last = json.loads(err.decode().strip().splitlines()[-1])
         assert last["msg"].startswith("hubble stops")
         producer.run(2)
+
+
+async def test_flows_outlive_the_daemon(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(daemon_module, "NAMES_SECONDS", 0.2)
+    limits = Limits(16 << 20, 3600.0)
+    kept = structs.replace(settings, history=HistorySettings(tmp_path / "flows.db", limits))
+    producer = Producer(settings.bpf_root / "maps", RING)
+    times = []
+    for _ in range(2):
+        task = asyncio.create_task(Daemon(kept).run())
+        async with asyncio.timeout(5):
+            while not settings.access_socket.exists():  # noqa: ASYNC110 - a file appears
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.5)
+        producer.run(3)
+        await asyncio.sleep(0.5)
+        async with grpc.aio.insecure_channel(f"unix:{settings.socket}") as channel:
+            method = channel.unary_stream(
+                "/observer.Observer/GetFlows",
+                request_serializer=pb.GetFlowsRequest.SerializeToString,
+                response_deserializer=pb.GetFlowsResponse.FromString,
+            )
+            found = [one async for one in method(pb.GetFlowsRequest(number=100))]
+        times.append([one.flow.time.ToNanoseconds() for one in found])
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    producer.close()
+    first, second = times
+    assert (len(first), len(second)) == (3, 6)
+    assert second == sorted(second)
+    assert second[:3] == first

@@ -7,6 +7,7 @@ to check. Read once at start; immutable afterwards.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,10 +15,15 @@ import msgspec
 
 from cilium_core.errors import ConfigError
 from cilium_core.process.settings import Source, read_directory, read_environment
+from cilium_hubble.flowmetrics.options import Asked, parse
+from cilium_hubble.history.writer import Limits
 from cilium_hubble.tls import CertificateFiles
 
 DEFAULT_DIRECTORY = Path("/etc/cilium/config")
 MAX_CAPACITY = 65535
+LEAST_BYTES = 16 << 20
+LEAST_SECONDS = 60
+_HISTORY = Path("/var/lib/cilium/hubble/flows.db")
 _OWN_PREFIX = "hubble-"
 _TLS = Path("/var/lib/cilium/tls/hubble")
 _TLS_FILES = {  # key to default
@@ -26,13 +32,25 @@ _TLS_FILES = {  # key to default
     "hubble-tls-client-ca-files": _TLS / "client-ca.crt",
 }
 _KNOWN = {
+    "hubble-history-enabled",
+    "hubble-history-path",
+    "hubble-history-max-bytes",
+    "hubble-history-max-age",
     "hubble-socket-path",
     "hubble-event-buffer-capacity",
+    "hubble-metrics",
     "hubble-metrics-server",
     "hubble-listen-address",
     "hubble-disable-tls",
     *_TLS_FILES,
 }
+
+
+class HistorySettings(msgspec.Struct, frozen=True):
+    """Where older flows are kept, and how many."""
+
+    path: Path
+    limits: Limits
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,8 +63,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     socket: Path = Path("/var/run/cilium/hubble.sock")
     capacity: int = 4095
     metrics_address: tuple[str, int] | None = ("0.0.0.0", 9965)
+    metrics: tuple[Asked, ...] = ()
     listen_address: tuple[str, int] | None = None
     certificates: CertificateFiles | None = CertificateFiles(*_TLS_FILES.values())  # or clear text
+    history: HistorySettings | None = None
     debug: bool = False
 
     @property
@@ -84,12 +104,50 @@ def load(directory: Path, environment: Mapping[str, str], flags: Mapping[str, st
         socket=Path(socket.removeprefix("unix://")),
         capacity=_capacity(values.get("hubble-event-buffer-capacity", "4095")),
         metrics_address=source.optional_address("hubble-metrics-server", ":9965"),
+        metrics=parse(values.get("hubble-metrics", "")),
         listen_address=source.optional_address("hubble-listen-address", "", every_host=""),
         certificates=None
         if source.boolean("hubble-disable-tls", False)
         else CertificateFiles(*(Path(values.get(key) or path) for key, path in _TLS_FILES.items())),
+        history=_history(source),
         debug=source.boolean("debug", False),
     )
+
+
+def _history(source: Source) -> HistorySettings | None:
+    if not source.boolean("hubble-history-enabled", False):
+        return None
+    return HistorySettings(
+        Path(source.text("hubble-history-path", str(_HISTORY))),
+        Limits(
+            _bytes(source, "hubble-history-max-bytes", "256Mi"),
+            _seconds(source, "hubble-history-max-age", "24h"),
+        ),
+    )
+
+
+def _bytes(source: Source, key: str, default: str) -> int:
+    raw = source.text(key, default)
+    found = re.fullmatch(r"(\d+)(Ki|Mi|Gi|Ti|)", raw)
+    if found is None:
+        raise ConfigError(key, f"{raw!r} is not a number of bytes such as 256Mi")
+    number = int(found[1]) << {"": 0, "Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40}[found[2]]
+    if not LEAST_BYTES <= number <= 1 << 50:
+        raise ConfigError(key, f"{raw!r} is not between {LEAST_BYTES >> 20}Mi and 1024Ti")
+    return number
+
+
+def _seconds(source: Source, key: str, default: str) -> float:
+    raw = source.text(key, default)
+    found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", raw)
+    total = (
+        sum(int(n or 0) * unit for n, unit in zip(found.groups(), (3600, 60, 1), strict=True))
+        if found
+        else 0
+    )
+    if total < LEAST_SECONDS:
+        raise ConfigError(key, f"{raw!r} is not a duration of a minute or more, such as 24h")
+    return float(total)
 
 
 def _capacity(raw: str) -> int:

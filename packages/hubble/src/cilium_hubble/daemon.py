@@ -17,18 +17,23 @@ import structlog
 from cilium_hubble import metrics
 from cilium_hubble.access import server as access_server
 from cilium_hubble.access.server import AccessRecords
+from cilium_hubble.agentevents.log import EventLog
+from cilium_hubble.agentevents.noting import Notes
 from cilium_hubble.config import Settings
+from cilium_hubble.flowmetrics.all import FlowMetrics
 from cilium_hubble.flows.chunk import Names
 from cilium_hubble.flows.ids import FlowIds
 from cilium_hubble.flows.ingest import Ingest
 from cilium_hubble.flows.links import LinkNames
 from cilium_hubble.flows.store import Store
+from cilium_hubble.history.writer import History
 from cilium_hubble.kernel.source import EventSource
 from cilium_hubble.monitor import server as monitor_server
 from cilium_hubble.monitor.server import Monitor
 from cilium_hubble.observer import batches
 from cilium_hubble.observer import server as observer_server
 from cilium_hubble.observer import service as observer_service
+from cilium_hubble.observer.events import Events
 from cilium_hubble.observer.service import Observer
 from cilium_hubble.peer import service as peer_service
 from cilium_hubble.state.applying import Applier
@@ -64,17 +69,29 @@ class Daemon:
             self.ingest.payloads,
             self.ingest.fqdns,
         )
-        self.observer = Observer(self.ingest, self.names, lambda: self.source.read_to)
+        self.history = self._make_history()
+        self.observer = Observer(self.ingest, self.names, lambda: self.source.read_to, self.history)
         self.monitor = Monitor(link, lambda: self.source.capacity)
-        self.applier = Applier(self.directory)
-        self.counts = metrics.FlowCounts()
-        self.records = AccessRecords(self.ingest, self.counts.add)
+        self.events = EventLog(settings.capacity)
+        self.applier = Applier(self.directory, Notes(self.directory, self.events))
+        self.counts = FlowMetrics(settings.metrics, self.names)
+        self.records = AccessRecords(self.ingest, self.counts.add_requests)
+
+    def _make_history(self) -> History | None:
+        asked = self.settings.history
+        if asked is None:
+            return None
+        return History(asked.path, self.ingest.store, self.names, asked.limits)
 
     async def run(self) -> None:
         """Serve until cancelled."""
         settings = self.settings
         async with AsyncExitStack() as exits, asyncio.TaskGroup() as tasks:
             exits.callback(self.source.close)
+            if self.history is not None:
+                await self.history.start()
+                exits.push_async_callback(self.history.close)
+                tasks.create_task(self.history.run(), name="history")
             handlers = self._handlers()
             await exits.enter_async_context(observer_server.serve(settings.socket, handlers))
             await exits.enter_async_context(
@@ -104,7 +121,9 @@ class Daemon:
             tls=self.settings.certificates is not None,
         )
         return [
-            observer_service.handler(self.observer),
+            observer_service.handler(
+                self.observer, Events(self.events, lambda: self.directory.node).methods()
+            ),
             batches.handler(self.observer),
             peer_service.handler(peers),
         ]
@@ -118,6 +137,7 @@ class Daemon:
             self.monitor,
             self.applier,
             self.records,
+            self.history,
         )
 
     async def _ingest(self) -> None:

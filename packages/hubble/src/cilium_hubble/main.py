@@ -28,7 +28,9 @@ USAGE = """usage: cilium-hubble [--config-dir DIR] [--KEY VALUE ...]
 
 Reads the kernel's events and serves flows. Settings come from one file per key in DIR (default
 /etc/cilium/config), from CILIUM_KEY variables and from flags; the later wins. Keys:
-hubble-socket-path, hubble-event-buffer-capacity, hubble-metrics-server, hubble-listen-address,
+hubble-socket-path, hubble-event-buffer-capacity, hubble-metrics, hubble-metrics-server,
+hubble-history-enabled, hubble-history-path, hubble-history-max-bytes, hubble-history-max-age,
+hubble-listen-address,
 hubble-disable-tls, hubble-tls-cert-file, hubble-tls-key-file, hubble-tls-client-ca-files,
 cluster-name, state-dir, bpf-root, debug.
 """

@@ -6,65 +6,23 @@ Counted per batch by column operations; the scrape, in a thread of its own, read
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from cilium_core.layouts.events import EventType
 from cilium_hubble.access.server import AccessRecords
-from cilium_hubble.flows import summary
+from cilium_hubble.flowmetrics.all import FlowMetrics
 from cilium_hubble.flows.ingest import Ingest
-from cilium_hubble.flows.record import REQUEST, Application, LostSource, Verdict
-from cilium_hubble.flows.words import observation_point
-from cilium_hubble.kernel.dtypes import Rows
+from cilium_hubble.flows.record import LostSource
+from cilium_hubble.history.writer import History
 from cilium_hubble.kernel.source import EventSource
 from cilium_hubble.monitor.server import Monitor
 from cilium_hubble.observer.service import Observer
 from cilium_hubble.state.applying import Applier
 from cilium_hubble.version import VERSION
-
-_TYPES = {
-    EventType.DROP: "Drop",
-    EventType.TRACE: "Trace",
-    EventType.POLICY_VERDICT: "PolicyVerdict",
-    REQUEST: "L7",
-}
-_APPLICATIONS = {
-    Application.DNS: "DNS",
-    Application.HTTP: "HTTP",
-    Application.KAFKA: "Kafka",
-}
-_PROTOCOLS = {
-    summary.TCP: "TCP",
-    summary.UDP: "UDP",
-    summary.SCTP: "SCTP",
-    summary.ICMP: "ICMPv4",
-    summary.ICMPV6: "ICMPv6",
-    summary.IGMP: "IGMP",
-    summary.VRRP: "VRRP",
-}
-_COLUMNS = ("type", "subtype", "verdict", "proto")
-
-
-class FlowCounts:
-    """Flows by type, subtype, verdict and protocol."""
-
-    def __init__(self) -> None:
-        """Start at zero."""
-        self.counts: Counter[tuple[int, ...]] = Counter()
-
-    def add(self, rows: Rows) -> None:
-        """Count a batch of stored rows."""
-        keys = np.zeros(len(rows), "u4")
-        for column in _COLUMNS:
-            keys = keys << 8 | rows[column]
-        for key, count in zip(*np.unique(keys, return_counts=True), strict=True):
-            self.counts[tuple(int(key).to_bytes(4, "big"))] += int(count)
 
 
 class HubbleCollector(Collector):
@@ -72,15 +30,17 @@ class HubbleCollector(Collector):
 
     def __init__(
         self,
-        flows: FlowCounts,
+        flows: FlowMetrics,
         ingest: Ingest,
         source: EventSource,
         observer: Observer,
         monitor: Monitor,
         applier: Applier,
         records: AccessRecords,
+        history: History | None = None,
     ) -> None:
         """Read these at each scrape."""
+        self._history = history
         self._flows = flows
         self._ingest = ingest
         self._source = source
@@ -91,7 +51,7 @@ class HubbleCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield all families."""
-        yield self._processed()
+        yield from self._flows.collect()
         yield self._lost()
         version = GaugeMetricFamily("hubble_version", "Version of hubble", labels=["version"])
         version.add_metric([VERSION], 1)
@@ -124,18 +84,8 @@ class HubbleCollector(Collector):
         }
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(name, text, value=value)
-
-    def _processed(self) -> Metric:
-        family = CounterMetricFamily(
-            "hubble_flows_processed",
-            "Flows processed",
-            labels=["protocol", "type", "subtype", "verdict"],
-        )
-        for (kind, subtype, verdict, protocol), count in list(self._flows.counts.items()):
-            name = _PROTOCOLS.get(protocol, "Unknown protocol")
-            labels = [name, _TYPES[kind], _subtype(kind, subtype), Verdict(verdict).name]
-            family.add_metric(labels, count)
-        return family
+        if self._history is not None:
+            yield from _of_history(self._history)
 
     def _lost(self) -> Metric:
         family = CounterMetricFamily("hubble_lost_events", "Events lost", labels=["source"])
@@ -145,10 +95,16 @@ class HubbleCollector(Collector):
         return family
 
 
-def _subtype(kind: int, subtype: int) -> str:
-    if kind == REQUEST:
-        return _APPLICATIONS.get(Application(subtype), "")
-    return observation_point(subtype) if kind == EventType.TRACE else ""
+def _of_history(history: History) -> Iterator[Metric]:
+    total = history.total
+    yield GaugeMetricFamily("hubble_history_flows", "Flows on disk", value=total.flows)
+    text = "What the flow history takes on disk"
+    yield GaugeMetricFamily("hubble_history_bytes", text, value=total.bytes)
+    text = "Flows and marks of lost events that were not written to the history"
+    dropped = CounterMetricFamily("hubble_history_dropped", text, labels=["reason"])
+    for reason, count in history.dropped.items():
+        dropped.add_metric([reason], count)
+    yield dropped
 
 
 _LOST = {

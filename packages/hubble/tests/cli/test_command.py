@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import subprocess
@@ -18,6 +19,7 @@ from hubble_fakes import Node1, drop, trace, verdict
 from cilium_core.proto.observer_pb2 import ServerStatusResponse
 from cilium_hubble.cli import main as main_module
 from cilium_hubble.cli import serverflags
+from cilium_hubble.cli.configfile import Merged
 from cilium_hubble.cli.main import main
 from cilium_hubble.cli.status import show
 from cilium_hubble.observer.server import serve
@@ -244,8 +246,13 @@ def test_help_needs_no_grpc() -> None:
 def test_the_default_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(serverflags, "LOCAL_SOCKET", tmp_path / "s")
     monkeypatch.delenv("HUBBLE_SERVER", raising=False)
-    assert serverflags.default_server() == "localhost:4245"
+    monkeypatch.setenv("HUBBLE_CONFIG", str(tmp_path / "none"))
+
+    def server() -> str:
+        return serverflags.server_of(Merged(argparse.Namespace()))
+
+    assert server() == "localhost:4245"
     (tmp_path / "s").touch()
-    assert serverflags.default_server() == f"unix://{tmp_path}/s"
+    assert server() == f"unix://{tmp_path}/s"
     monkeypatch.setenv("HUBBLE_SERVER", "relay:80")
-    assert serverflags.default_server() == "relay:80"
+    assert server() == "relay:80"

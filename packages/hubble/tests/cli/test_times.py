@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from cilium_core.errors import FieldError
 from cilium_hubble.cli.printing.times import FORMATS, duration, read, show, show_duration
-from cilium_hubble.cli.timeouts import seconds_of
 
 TIME = Timestamp(seconds=1136214245, nanos=120034000)  # 2006-01-02 15:04:05.120034
 NOW = 1_136_300_000 * 10**9
@@ -83,10 +82,3 @@ def test_zones_and_years() -> None:
 @given(st.integers(0, 10**6))
 def test_durations_are_written_as_they_are_read(seconds: int) -> None:
     assert duration(show_duration(seconds)) == seconds * 10**9
-
-
-def test_timeouts() -> None:
-    assert seconds_of("1m") == 60
-    for text in ("0s", "banana"):
-        with pytest.raises(FieldError, match="--request-timeout"):
-            seconds_of(text)

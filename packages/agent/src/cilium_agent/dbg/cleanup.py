@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 RUN_DIR = Path("/var/run/cilium")
+HISTORY_DIR = Path("/var/lib/cilium/hubble")
 BPF_ROOT = Path("/sys/fs/bpf/cilium")
 CNI_CONF = Path("/host/etc/cni/net.d")
 CNI_BIN = Path("/host/opt/cni/bin")
@@ -43,6 +44,7 @@ def cleanup(say: Callable[[str], None]) -> list[str]:
         ("eBPF links, programs and maps", lambda: programs.cleanup(BPF_ROOT)),
         ("devices and masquerade", lambda: asyncio.run(network.cleanup(RUN_DIR))),
         ("state", lambda: _empty(RUN_DIR)),
+        ("flow history", lambda: _empty(HISTORY_DIR)),
     ]
     failures = []
     for what, step in steps:

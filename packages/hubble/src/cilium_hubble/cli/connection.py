@@ -13,7 +13,8 @@ import grpc
 
 from cilium_core.proto.batches_pb2 import Batch
 from cilium_core.proto.observer_pb2 import GetFlowsRequest, GetFlowsResponse
-from cilium_hubble.cli.serverflags import default_server, tls_of
+from cilium_hubble.cli.configfile import Merged
+from cilium_hubble.cli.serverflags import Tls, server_of, tls_of
 from cilium_hubble.errors import HubbleError
 
 _OBSERVER = "/observer.Observer/"
@@ -27,16 +28,16 @@ class ServerError(HubbleError):
 @contextlib.contextmanager
 def connect(arguments: argparse.Namespace) -> Iterator[Server]:
     """Open a channel for a block; ServerError for what goes wrong in it."""
-    address = arguments.server or default_server()
-    with _channel(address, arguments) as channel:
+    settings = Merged(arguments)
+    address = server_of(settings)
+    with _channel(address, tls_of(settings)) as channel:
         try:
             yield Server(address, channel)
         except grpc.RpcError as error:
             raise ServerError(_reason(address, error)) from error
 
 
-def _channel(address: str, arguments: argparse.Namespace) -> grpc.Channel:
-    tls = tls_of(arguments)
+def _channel(address: str, tls: Tls) -> grpc.Channel:
     options: list[tuple[str, Any]] = [("grpc.max_receive_message_length", -1)]
     if address.startswith("unix:") or not (tls.wanted or address.startswith("tls://")):
         return grpc.insecure_channel(address, options)

@@ -8,11 +8,11 @@ import json
 
 from cilium_core.proto import observer_pb2 as pb
 from cilium_core.proto import relay_pb2
+from cilium_hubble.cli.configfile import Merged
 from cilium_hubble.cli.connection import connect
 from cilium_hubble.cli.printing.jsontext import plain
 from cilium_hubble.cli.printing.tables import table
 from cilium_hubble.cli.printing.times import show_duration
-from cilium_hubble.cli.timeouts import seconds_of
 
 _MISSING = "N/A"
 _NANO = 1_000_000_000
@@ -27,7 +27,7 @@ _STATES = {
 def nodes(arguments: argparse.Namespace) -> int:
     """List the server's nodes by name."""
     with connect(arguments) as server:
-        timeout = seconds_of(arguments.request_timeout)
+        timeout = Merged(arguments).seconds()
         reply = server.call("GetNodes", pb.GetNodesRequest(), pb.GetNodesResponse, timeout)
     found = sorted(reply.nodes, key=lambda node: node.name)
     if arguments.output == "json":
@@ -59,7 +59,7 @@ def _node(node: pb.Node, *, wide: bool) -> list[str]:
 def namespaces(arguments: argparse.Namespace) -> int:
     """List the namespaces that had flows in the last hour."""
     with connect(arguments) as server:
-        timeout = seconds_of(arguments.request_timeout)
+        timeout = Merged(arguments).seconds()
         request = pb.GetNamespacesRequest()
         reply = server.call("GetNamespaces", request, pb.GetNamespacesResponse, timeout)
     found = reply.namespaces

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`hubble`: observe, status, list, version. One thread, blocking.
+"""`hubble`: observe, status, list, config, completion, version. One thread, blocking.
 
 gRPC is imported by the commands that ask a server, so that `--help` answers at once.
 """
@@ -13,6 +13,8 @@ from collections.abc import Sequence
 
 from cilium_core.errors import CiliumError
 from cilium_hubble.cli import observe, serverflags
+from cilium_hubble.cli.completion import SHELLS, script
+from cilium_hubble.cli.config import add_commands as add_config
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -39,6 +41,10 @@ OBSERVE_EXAMPLES = """examples:
   hubble observe --last 50
   hubble observe --follow --namespace shop --verdict DROPPED
   hubble observe --since 5m --to-pod shop/db --protocol tcp -o json
+  hubble observe --since 1h --first 20
+  hubble observe --last 20 --until 2026-01-02T15:04:05Z
+  hubble observe --protocol http --http-status 5+ --from-namespace shop
+  hubble observe agent-events --follow
 """
 
 
@@ -75,7 +81,16 @@ def _parser() -> argparse.ArgumentParser:
     _add_list(commands.add_parser("list", help="list nodes or namespaces"))
     version = commands.add_parser("version", help="version of this command")
     version.set_defaults(run=_version)
+    add_config(commands.add_parser("config", help="settings of this command"))
+    completion = commands.add_parser("completion", help="completion script of a shell")
+    completion.add_argument("shell", choices=SHELLS)
+    completion.set_defaults(run=lambda arguments: _completion(parser, arguments.shell))
     return parser
+
+
+def _completion(parser: argparse.ArgumentParser, shell: str) -> int:
+    print(script(parser, shell), end="")
+    return 0
 
 
 def _add_list(parser: argparse.ArgumentParser) -> None:

@@ -14,11 +14,13 @@ from google.protobuf.json_format import Parse, ParseError
 from cilium_core.errors import FieldError
 from cilium_core.proto.flow_pb2 import FlowFilter
 from cilium_core.proto.observer_pb2 import GetFlowsRequest
+from cilium_hubble.cli.configfile import Merged
 from cilium_hubble.cli.flowfilters import CONSTANTS, NAMESPACES, PLAIN, SIDED, Filters
 from cilium_hubble.cli.printing import times
 from cilium_hubble.cli.printing.printer import Options, Printer
 
 DEFAULT_LAST = 20
+WHAT = ("flows", "agent-events", "debug-events")
 _EVERYTHING = (1 << 64) - 1
 
 _HELP = {
@@ -88,7 +90,7 @@ class _Filter(argparse.Action):
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add all flags of `observe` but the server's."""
     parser.set_defaults(filters=Filters())
-    parser.add_argument("what", nargs="?", choices=["flows"], default="flows", help="flows")
+    parser.add_argument("what", nargs="?", choices=WHAT, default="flows", help=", ".join(WHAT))
     _add_selectors(parser.add_argument_group("selectors"))
     _add_filters(parser.add_argument_group("filters"))
     _add_formatting(parser.add_argument_group("formatting"))
@@ -199,6 +201,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Ask and print until the stream ends or the user ends it."""
     from cilium_hubble.cli.connection import ServerError
 
+    if arguments.what != "flows":
+        from cilium_hubble.cli import events
+
+        return events.observe(arguments, request(arguments, time.time_ns()).number)
     try:
         return _observe(arguments)
     except ServerError as error:
@@ -216,7 +222,7 @@ def _observe(arguments: argparse.Namespace) -> int:
         translate=arguments.ip_translation and not arguments.numeric,
         time_format=arguments.time_format,
         color=arguments.color,
-        debug=arguments.debug,
+        debug=bool(Merged(arguments).value("debug")),
     )
     error = _Nowhere() if arguments.silent_errors else sys.stderr
     printer = Printer(options, sys.stdout, error)  # type: ignore[arg-type]

@@ -4,21 +4,22 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import NamedTuple
+
+from cilium_hubble.cli.configfile import Merged
 
 LOCAL_SOCKET = Path("/var/run/cilium/hubble.sock")
 DEFAULT_SERVER = "localhost:4245"
 
 
-def default_server() -> str:
-    """Return $HUBBLE_SERVER, else this node's own socket when there is one, else the relay's port.
+def server_of(settings: Merged) -> str:
+    """Return the server that is set, else this node's own socket when there is one, else relay's.
 
-    Reads the environment and looks for the socket.
+    Looks for the socket.
     """
-    if os.environ.get("HUBBLE_SERVER"):
-        return os.environ["HUBBLE_SERVER"]
+    if found := settings.text("server"):
+        return found
     return f"unix://{LOCAL_SOCKET}" if LOCAL_SOCKET.exists() else DEFAULT_SERVER
 
 
@@ -32,22 +33,18 @@ class Tls(NamedTuple):
     server_name: str
 
 
-def tls_of(arguments: argparse.Namespace) -> Tls:
-    """Return the flags, $HUBBLE_TLS… for those that are not given. Reads the environment.
-
-    A certificate or an authority asks for TLS by itself.
-    """
-
-    def text(name: str) -> str:
-        given: str = getattr(arguments, name)
-        return given or os.environ.get(f"HUBBLE_{name.upper()}", "")
-
-    told = [*arguments.tls_ca_cert_files] or [os.environ.get("HUBBLE_TLS_CA_CERT_FILES", "")]
-    files = [name for entry in told for name in entry.split(",") if name]
-    asked = arguments.tls or os.environ.get("HUBBLE_TLS", "").lower() in ("true", "1")
-    certificate, key = text("tls_client_cert_file"), text("tls_client_key_file")
-    wanted = bool(asked or files or certificate)
-    return Tls(wanted, files, certificate, key, text("tls_server_name"))
+def tls_of(settings: Merged) -> Tls:
+    """Return how to encrypt. A certificate or an authority asks for TLS by itself."""
+    files = settings.value("tls-ca-cert-files")
+    assert isinstance(files, list)
+    certificate = settings.text("tls-client-cert-file")
+    return Tls(
+        bool(settings.value("tls") or files or certificate),
+        files,
+        certificate,
+        settings.text("tls-client-key-file"),
+        settings.text("tls-server-name"),
+    )
 
 
 def add_flags(parser: argparse.ArgumentParser, *, timeout: bool) -> None:
@@ -60,6 +57,8 @@ def add_flags(parser: argparse.ArgumentParser, *, timeout: bool) -> None:
         help="address of a Hubble server, host:port or unix://path (default $HUBBLE_SERVER,"
         f" else unix://{LOCAL_SOCKET} when it exists, else {DEFAULT_SERVER})",
     )
+    text = "file of settings (default $HUBBLE_CONFIG, else ~/.config/hubble/config.yaml)"
+    group.add_argument("--config", metavar="FILE", default="", help=text)
     group.add_argument("--tls", action="store_true", help="speak TLS (or a server tls://host:port)")
     group.add_argument(
         "--tls-ca-cert-files",
@@ -76,4 +75,4 @@ def add_flags(parser: argparse.ArgumentParser, *, timeout: bool) -> None:
         group.add_argument(f"--tls-{name}", default="", metavar="VALUE", help=text)
     if timeout:
         text = "how long to wait for an answer (default 12s)"
-        group.add_argument("--request-timeout", metavar="DURATION", default="12s", help=text)
+        group.add_argument("--request-timeout", metavar="DURATION", default="", help=text)

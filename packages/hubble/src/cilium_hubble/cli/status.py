@@ -6,11 +6,11 @@ from __future__ import annotations
 import argparse
 
 from cilium_core.proto.observer_pb2 import ServerStatusRequest, ServerStatusResponse
+from cilium_hubble.cli.configfile import Merged
 from cilium_hubble.cli.connection import ServerError, connect
 from cilium_hubble.cli.printing import jsontext
 from cilium_hubble.cli.printing.tables import table
 from cilium_hubble.cli.printing.times import show_duration
-from cilium_hubble.cli.timeouts import seconds_of
 
 _NANO = 1_000_000_000
 _MISSING = "N/A"
@@ -20,7 +20,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the status; ServerError `not healthy` when the server says that it is not serving."""
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-    timeout = seconds_of(arguments.request_timeout)
+    timeout = Merged(arguments).seconds()
     with connect(arguments) as server:
         asked = health_pb2.HealthCheckRequest(service="observer.Observer")
         reply = health_pb2_grpc.HealthStub(server.channel).Check(asked, timeout=timeout)

@@ -8,8 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from cilium_hubble.flows.chunk import Chunk, Mask
-from cilium_hubble.flows.interned import Interned
+from cilium_hubble.flows.chunk import Chunk, Mask, Table
 
 Check = Callable[[Chunk], Mask]
 T = TypeVar("T", bound=Hashable)
@@ -22,7 +21,7 @@ def column_in(column: str, values: Iterable[int]) -> Check:
     return lambda chunk: np.isin(chunk.rows[column], wanted)
 
 
-def interned(column: str, table: Interned[T], wanted: Callable[[T], bool]) -> Check:
+def interned(column: str, table: Table[T], wanted: Callable[[T], bool]) -> Check:
     """Return a check of the value that a column's number stands for.
 
     `wanted` is asked once a value: numbers may be given again, values do not change.

@@ -4,31 +4,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cilium_hubble.flows.ids import FlowIds
-from cilium_hubble.flows.interned import Interned
-from cilium_hubble.flows.payloads import Payloads
 from cilium_hubble.kernel.dtypes import Rows
 from cilium_hubble.state.model import Node, Origin, Party, ServiceName
 
 Mask = NDArray[np.bool_]
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Table(Protocol[T_co]):
+    """Values by number; 0 is nobody or nothing."""
+
+    def __getitem__(self, number: int, /) -> T_co: ...
+
+
+class Texts(Protocol):
+    """Requests' texts by number."""
+
+    def get(self, number: int, /) -> bytes | None: ...
 
 
 class Names(NamedTuple):
     """What the numbers in rows stand for at this moment."""
 
-    parties: Interned[Party]
-    services: Interned[ServiceName]
-    origins: Interned[tuple[Origin, ...]]
+    parties: Table[Party]
+    services: Table[ServiceName]
+    origins: Table[tuple[Origin, ...]]
     ids: FlowIds
     link: Callable[[int], str]
     node: Callable[[], Node]
-    payloads: Payloads
-    fqdns: Interned[tuple[str, ...]]
+    payloads: Texts
+    fqdns: Table[tuple[str, ...]]
 
 
 class Chunk(NamedTuple):

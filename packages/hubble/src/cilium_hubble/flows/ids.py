@@ -15,6 +15,7 @@ class FlowIds:
     def __init__(self, head: int | None = None) -> None:
         """`head` is 60 bits; None draws them."""
         drawn = secrets.randbits(60) if head is None else head
+        self.head = drawn
         self._head = (drawn >> 12) << 80 | 8 << 76 | (drawn & 0xFFF) << 64 | 2 << _SEQUENCE_BITS
 
     def of(self, sequence: int) -> str:

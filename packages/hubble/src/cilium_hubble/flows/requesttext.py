@@ -46,14 +46,18 @@ def _dns(l7: flow_pb2.Layer7) -> str:
     if l7.type == flow_pb2.REQUEST:
         return f"DNS Query {dns.query} {types}"
     if dns.rcode:
-        known = dns.rcode < len(_RCODES)
-        answer = f"RCode: {_RCODES[dns.rcode] if known else dns.rcode}"
+        answer = f"RCode: {rcode_name(dns.rcode)}"
     else:
         parts = [f'"{",".join(dns.ips)}"'] if dns.ips else []
         parts += [f'CNAMEs: "{",".join(dns.cnames)}"'] if dns.cnames else []
         answer = " ".join(parts)
     source = "Proxy" if dns.observation_source == "proxy" else "Query"
     return f"DNS Answer {answer} TTL: {dns.ttl} ({source} {dns.query} {types})"
+
+
+def rcode_name(code: int) -> str:
+    """Return the words of a DNS return code; an unknown one is its number."""
+    return _RCODES[code] if code < len(_RCODES) else str(code)
 
 
 def _kafka(l7: flow_pb2.Layer7) -> str:

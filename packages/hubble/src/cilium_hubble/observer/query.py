@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -19,15 +21,24 @@ _NANO = 1_000_000_000
 
 
 class Query(NamedTuple):
-    """What a subscriber wants. Times are ns since the epoch; `number` 0 is no limit."""
+    """What a subscriber wants. Times are ns since the epoch; `number` 0 is no limit.
+
+    `check` reads the names of now; `check_of` makes one that reads others.
+    """
 
     check: Check
+    check_of: Callable[[Names], Check]
     number: int
     first: bool
     follow: bool
     since: int | None
     until: int | None
     mask: FieldMask | None
+
+    @property
+    def backwards(self) -> bool:
+        """Whether the last `number` flows are wanted."""
+        return bool(self.number) and self.since is None and not self.first
 
 
 def parse(request: GetFlowsRequest, names: Names) -> Query:
@@ -36,8 +47,10 @@ def parse(request: GetFlowsRequest, names: Names) -> Query:
         raise FieldError("first", "cannot be specified with follow")
     if request.HasField("extensions"):
         raise FieldError("extensions", "is not supported: this version knows none")
+    check_of = partial(compile_lists, request.whitelist, request.blacklist)
     return Query(
-        compile_lists(request.whitelist, request.blacklist, names),
+        check_of(names),
+        check_of,
         request.number,
         request.first,
         request.follow,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Walks the store for one query: where to begin, what passes, what a slow follower has missed.
+"""Walks store and history for one query: what passes, what a slow follower has missed.
 
 What there is at the start is walked in order of time, what comes later as it comes: proxies'
 records come later than they were made. Rows are read in stretches; between two the event loop
@@ -12,17 +12,29 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from cilium_hubble.flows.chunk import Chunk
+from cilium_hubble.flows.chunk import Chunk, Names
 from cilium_hubble.flows.record import LOST, STORED, LostSource
 from cilium_hubble.flows.store import Store
+from cilium_hubble.history.writer import History
 from cilium_hubble.observer.query import Query
 from cilium_hubble.observer.view import View
+from cilium_hubble.observer.walk import LATEST, Place, Walk, last_of
 
 STRETCH = 256
 LOST_SECONDS = 1.0  # a slow follower hears of what it missed once a second
+
+
+class Part(NamedTuple):
+    """Rows, and the names that their numbers mean."""
+
+    chunk: Chunk
+    names: Names
 
 
 class Reader:
@@ -32,13 +44,21 @@ class Reader:
     """
 
     def __init__(
-        self, store: Store, query: Query, clock: Callable[[], int], quiet: float | None = None
+        self,
+        store: Store,
+        names: Names,
+        query: Query,
+        clock: Callable[[], int],
+        quiet: float | None = None,
+        history: History | None = None,
     ) -> None:
         """Nothing is read yet. `clock` tells up to which time the store is complete.
 
         With `quiet` (s) a follower that nothing passes for so long gets an empty chunk.
         """
         self._store = store
+        self._names = names
+        self._history = history
         self._query = query
         self._clock = clock
         self._quiet = quiet
@@ -48,33 +68,105 @@ class Reader:
         self._since = 0
         self.missed = 0
 
-    async def chunks(self) -> AsyncGenerator[Chunk, None]:
+    async def chunks(self) -> AsyncGenerator[Part, None]:
         """Yield stretches of the rows that pass, oldest first, lost ones among them."""
         store, query = self._store, self._query
-        view = View(store, store.first_shown, store.next_sequence)
-        position, left = self._start(view), query.number
-        while position < len(view):
-            stop = min(position + STRETCH, len(view))
-            chunk, missed = view.chunk(position, stop)
-            position = stop
-            self._miss(missed)
-            self._passed(chunk, caught_up=view.end == store.next_sequence and stop == len(view))
-            chunk, over = self._cut(chunk)
-            passed = chunk.where(query.check(chunk))
-            if query.number and not query.follow:
-                passed, left = _take(passed, left)
-            if (lost := self._lost_chunk()) is not None:
-                yield lost
-            if len(passed):
-                yield passed
-            if over or (query.number and not query.follow and not left):
-                return
-            await asyncio.sleep(0)
+        if query.follow and not query.number and query.since is None and not query.first:
+            async for part in self._following(store.next_sequence):
+                yield part
+            return
+        walk = await self._walk()
+        counted = bool(query.number) and not query.follow
+        start = await walk.last(query) if query.backwards else None
+        left, known, check = query.number, self._names, query.check
+        async with aclosing(self._past(walk, start)) as parts:
+            async for found, names in parts:
+                if names is not known:
+                    known = names
+                    check = query.check if names is self._names else query.check_of(names)
+                chunk, over = self._cut(found)
+                passed = chunk.where(check(chunk))
+                if counted:
+                    passed, left = _take(passed, left)
+                if (lost := self._lost_chunk()) is not None:
+                    yield Part(lost, self._names)
+                if len(passed):
+                    yield Part(passed, names)
+                if over or (counted and not left):
+                    return
         if query.follow:
-            async for chunk in self._following(view.end):
-                yield chunk
+            async for part in self._after(walk.view.end):
+                yield part
 
-    async def _following(self, position: int) -> AsyncGenerator[Chunk, None]:
+    async def _past(self, walk: Walk, start: Place | None) -> AsyncGenerator[Part, None]:
+        """Yield all that there is from a place on, in order of time."""
+        async with aclosing(walk.runs(start)) as runs:
+            async for source, begin, end in runs:
+                for at in range(begin, end, STRETCH):
+                    stop = min(at + STRETCH, end)
+                    chunk, missed = source.chunk(at, stop)
+                    now = source is walk.view and stop == len(walk.view)
+                    self._passed(
+                        chunk, caught_up=now and walk.view.end == self._store.next_sequence
+                    )
+                    if missed:  # they gave way while older ones were read
+                        for part in await self._again(walk.view.sequences(at, stop)):
+                            yield part
+                    else:
+                        yield Part(chunk, source.names)
+                    await asyncio.sleep(0)
+
+    async def _after(self, position: int) -> AsyncGenerator[Part, None]:
+        """Yield what comes from row `position` on, for ever; first what gave way meanwhile."""
+        store, query = self._store, self._query
+        while self._history is not None and position < store.oldest:
+            stop = min(position + STRETCH, store.oldest)
+            for chunk, names in await self._again(np.arange(position, stop)):
+                yield Part(chunk.where(query.check_of(names)(chunk)), names)
+            position = stop
+        async for part in self._following(position):
+            yield part
+
+    async def _again(self, sequences: NDArray[np.int64]) -> list[Part]:
+        """Return rows that gave way, out of the history, and those that are still held after them.
+
+        What is in neither counts as missed.
+        """
+        history, store = self._history, self._store
+        kept = await history.rows(sequences[sequences < store.oldest]) if history else []
+        found = [Part(Chunk(rows, numbers), names) for rows, numbers, names in kept]
+        have = {number for chunk, _ in found for number in chunk.sequences.tolist()}
+        held = np.array(
+            [n for n in sequences.tolist() if n >= store.oldest and n not in have], "i8"
+        )
+        if len(held):
+            found.append(Part(Chunk(store.gather(held), held), self._names))
+        self._miss(len(sequences) - len(have) - len(held))
+        return found
+
+    async def _walk(self) -> Walk:
+        """Return the way through what there is now.
+
+        The seam is the first row that the store shows: older rows are the history's, written or
+        waited for.
+        """
+        store, query, history = self._store, self._query, self._history
+        if history is None:
+            view = View(store, self._names, store.first_shown, store.next_sequence)
+            return Walk(view, None, [], self._miss)
+        if history.written < store.first_shown:
+            await history.settle()
+        seam = max(store.oldest, min(store.first_shown, history.written))
+        self._miss(max(0, seam - history.written))
+        view = View(store, self._names, seam, store.next_sequence)
+        since = query.since or 0
+        if query.backwards and (place := last_of(view, query)) is not None:
+            since = place.time + 1  # of what is older only what is in fact newer
+        until = LATEST if query.until is None else query.until
+        metas = await history.metas(since, until, seam)
+        return Walk(view, history, metas, self._miss)
+
+    async def _following(self, position: int) -> AsyncGenerator[Part, None]:
         """Yield what comes from row `position` on, for ever."""
         store, query = self._store, self._query
         told = time.monotonic()
@@ -83,7 +175,8 @@ class Reader:
                 await store.wait_until(position, told + self._quiet - time.monotonic())
                 if position == store.next_sequence:
                     self.complete_to, told = self._clock(), time.monotonic()
-                    yield Chunk.of(store.read(position, position), position)
+                    empty = Chunk.of(store.read(position, position), position)
+                    yield Part(empty, self._names)
                     continue
             await store.wait(position)
             if position < store.oldest:
@@ -96,10 +189,10 @@ class Reader:
             chunk, over = self._cut(chunk)
             passed = chunk.where(query.check(chunk))
             if (lost := self._lost_chunk()) is not None:
-                yield lost
+                yield Part(lost, self._names)
             if len(passed) or self._tell_quiet(told):
                 told = time.monotonic()
-                yield passed
+                yield Part(passed, self._names)
             if over:
                 return
             await asyncio.sleep(0)
@@ -113,30 +206,6 @@ class Reader:
     def _tell_quiet(self, told: float) -> bool:
         quiet = self._quiet
         return quiet is not None and self._query.follow and time.monotonic() - told >= quiet
-
-    def _start(self, view: View) -> int:
-        query = self._query
-        if query.since is not None or query.first:
-            return 0
-        if query.follow and not query.number:
-            return len(view)
-        return self._last(view, query.number) if query.number else 0
-
-    def _last(self, view: View, number: int) -> int:
-        """Return where the last `number` flows that pass begin."""
-        found, position = 0, len(view)
-        while position > 0:
-            start = max(position - STRETCH, 0)
-            chunk, _ = view.chunk(start, position)
-            mask = self._query.check(chunk) & (chunk.rows["type"] != LOST)
-            if self._query.until is not None:
-                mask &= chunk.rows["time"] <= self._query.until
-            places = np.flatnonzero(mask)
-            if found + len(places) >= number:
-                return start + int(places[len(places) - (number - found)])
-            found += len(places)
-            position = start
-        return 0
 
     def _cut(self, chunk: Chunk) -> tuple[Chunk, bool]:
         """Leave out what is before `since`; stop at the first row after `until`."""

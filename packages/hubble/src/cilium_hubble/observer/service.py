@@ -7,7 +7,7 @@ A request that cannot be honoured is INVALID_ARGUMENT with the field's path. Eve
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, NamedTuple, NoReturn
 
@@ -22,6 +22,7 @@ from cilium_core.proto.flow_pb2 import Flow
 from cilium_hubble.flows.build import FlowBuilder
 from cilium_hubble.flows.chunk import Names
 from cilium_hubble.flows.ingest import Ingest
+from cilium_hubble.history.writer import History
 from cilium_hubble.observer.methods import answering, serialize
 from cilium_hubble.observer.query import Query, parse
 from cilium_hubble.observer.rate import Rate
@@ -47,14 +48,21 @@ class Observer:
     """The methods. `missed` counts rows that slow subscribers did not get."""
 
     def __init__(
-        self, ingest: Ingest, names: Names, complete_to: Callable[[], int] = lambda: 0
+        self,
+        ingest: Ingest,
+        names: Names,
+        complete_to: Callable[[], int] = lambda: 0,
+        history: History | None = None,
     ) -> None:
-        """Serve what `ingest` stores; `complete_to` tells up to which time (ns) it has all."""
+        """Serve what `ingest` stores, older flows out of `history`.
+
+        `complete_to` tells up to which time (ns) the store has all.
+        """
         self._complete_to = complete_to
         self._ingest = ingest
         self._store = ingest.store
         self._names = names
-        self._builder = FlowBuilder(names)
+        self._history = history
         self._started = time.monotonic_ns()
         self.rate = Rate()
         self.subscribers = 0
@@ -79,14 +87,15 @@ class Observer:
         try:
             query = parse(request, self._names)
         except FieldError as error:
-            await _refuse(context, error)
-        await _tell_version(context)
-        reader = Reader(self._store, query, self._complete_to, quiet)
+            await refuse(context, error)
+        await tell_version(context)
+        reader = Reader(self._store, self._names, query, self._complete_to, quiet, self._history)
         self.subscribers += 1
         try:
             async with aclosing(reader.chunks()) as chunks:
-                async for chunk in chunks:
-                    responses = [_masked(r, query) for r in self._builder.responses(chunk)]
+                async for chunk, names in chunks:
+                    made = FlowBuilder(names).responses(chunk)
+                    responses = [_masked(response, query) for response in made]
                     yield Stretch(responses, reader.complete_to)
         finally:
             self.subscribers -= 1
@@ -96,7 +105,7 @@ class Observer:
         self, _request: pb.ServerStatusRequest, context: Context
     ) -> pb.ServerStatusResponse:
         """Tell how full the store is and how fast flows come."""
-        await _tell_version(context)
+        await tell_version(context)
         node = self._own()
         return pb.ServerStatusResponse(
             num_flows=node.num_flows,
@@ -138,9 +147,14 @@ class Observer:
         )
 
 
-def handler(observer: Observer) -> grpc.GenericRpcHandler:
-    """Return the service for a server. Methods that it lacks answer UNIMPLEMENTED."""
-    methods = answering(observer)
+def handler(
+    observer: Observer, more: Mapping[str, grpc.RpcMethodHandler[Any, Any]] | None = None
+) -> grpc.GenericRpcHandler:
+    """Return the service for a server, with more methods by name.
+
+    Methods that it lacks answer UNIMPLEMENTED.
+    """
+    methods = {**answering(observer), **(more or {})}
     methods["GetFlows"] = grpc.unary_stream_rpc_method_handler(
         observer.get_flows,
         request_deserializer=pb.GetFlowsRequest.FromString,
@@ -149,11 +163,13 @@ def handler(observer: Observer) -> grpc.GenericRpcHandler:
     return grpc.method_handlers_generic_handler(SERVICE, methods)
 
 
-async def _tell_version(context: Context) -> None:
+async def tell_version(context: Context) -> None:
+    """Send which version answers."""
     await context.send_initial_metadata(((VERSION_KEY, VERSION),))
 
 
-async def _refuse(context: Context, error: FieldError) -> NoReturn:
+async def refuse(context: Context, error: FieldError) -> NoReturn:
+    """End a call whose request cannot be honoured."""
     await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
     raise AssertionError("abort does not return")
 

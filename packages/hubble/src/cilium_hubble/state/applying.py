@@ -4,12 +4,26 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
 
 from cilium_core.addresses import pack_address
 from cilium_core.proto import nodestate_pb2 as pb
 from cilium_hubble.state.directory import Directory, Endpoint, Frontend, Peer
 from cilium_hubble.state.model import Node, Origin, ServiceName, Workload
 from cilium_hubble.state.rules import Ports, Rule
+
+
+class Note(Protocol):
+    """Who hears of changes."""
+
+    def epoch(self, before: str, now: str) -> None:
+        """Hear of the epoch of an update, before it is applied."""
+
+    def change(self, change: pb.Change) -> AbstractContextManager[None]:
+        """Hear of a change, which is applied in the block."""
+        ...
+
 
 Key = tuple[str, int | str | tuple[int, int]]
 
@@ -21,8 +35,13 @@ class Applier:
     its last piece is in, and only then is removed what none of its pieces named.
     """
 
-    def __init__(self, directory: Directory) -> None:
-        """Nothing is applied yet: the first stream must be a snapshot."""
+    def __init__(self, directory: Directory, note: Note | None = None) -> None:
+        """Nothing is applied yet: the first stream must be a snapshot.
+
+        `note` is told of each change that is applied once a whole state was, by a function to call
+        after it.
+        """
+        self._note = note
         self.epoch = ""
         self.revision = 0
         self.synced = asyncio.Event()  # a complete state was applied once
@@ -39,8 +58,11 @@ class Applier:
         """Apply one piece."""
         if update.kind != pb.Update.DELTA and self._named is None:
             self._named = set()
+        if self._note is not None and self.synced.is_set():
+            self._note.epoch(self.epoch, update.epoch)
         for change in update.changes:
-            key = self._remove(change) if change.removed else self._put(change)
+            with self._noted(change):
+                key = self._remove(change) if change.removed else self._put(change)
             if self._named is not None:
                 self._named.add(key)
         if update.kind == pb.Update.SNAPSHOT:
@@ -50,6 +72,11 @@ class Applier:
             self._named = None
         self.epoch, self.revision = update.epoch, update.revision
         self.synced.set()
+
+    def _noted(self, change: pb.Change) -> AbstractContextManager[None]:
+        if self._note is None or not self.synced.is_set():
+            return nullcontext()
+        return self._note.change(change)
 
     def _put(self, change: pb.Change) -> Key:
         known = self._directory
@@ -112,18 +139,39 @@ class Applier:
 
     def _remove_unnamed(self, named: set[Key]) -> None:
         known = self._directory
-        for name in [key for key in known.cluster.addresses if ("cluster_node", key) not in named]:
-            known.cluster.remove(name)
-        for endpoint_id in [key for key in known.endpoints if ("endpoint", key) not in named]:
-            known.remove_endpoint(endpoint_id)
-        for number in [key for key in known.identities if ("identity", key) not in named]:
-            known.remove_identity(number)
-        for prefix in [key for key in known.prefixes if ("prefix", key) not in named]:
-            known.remove_prefix(prefix)
-        for service in [key for key in known.services if ("service", key) not in named]:
-            known.remove_service(service)
-        for policy in [key for key in self._policies if ("policy", key) not in named]:
-            self._remove_policy(*policy)
+        gone: list[pb.Change] = [
+            pb.Change(cluster_node=pb.ClusterNode(name=name), removed=True)
+            for name in known.cluster.addresses
+            if ("cluster_node", name) not in named
+        ]
+        gone += [
+            pb.Change(endpoint=pb.Endpoint(id=number), removed=True)
+            for number in known.endpoints
+            if ("endpoint", number) not in named
+        ]
+        gone += [
+            pb.Change(identity=pb.Identity(id=number), removed=True)
+            for number in known.identities
+            if ("identity", number) not in named
+        ]
+        gone += [
+            pb.Change(prefix=pb.Prefix(prefix=prefix), removed=True)
+            for prefix in known.prefixes
+            if ("prefix", prefix) not in named
+        ]
+        gone += [
+            pb.Change(service=pb.Service(id=number), removed=True)
+            for number in known.services
+            if ("service", number) not in named
+        ]
+        gone += [
+            pb.Change(policy=pb.Policy(number=number, revision=revision), removed=True)
+            for number, revision in self._policies
+            if ("policy", (number, revision)) not in named
+        ]
+        for change in gone:
+            with self._noted(change):
+                self._remove(change)
 
 
 def _endpoint(message: pb.Endpoint) -> Endpoint:

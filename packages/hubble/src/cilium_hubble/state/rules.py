@@ -70,6 +70,18 @@ class RuleBook:
         if not self._revisions[number]:
             del self._revisions[number]
 
+    def latest(self, number: int) -> tuple[Rule, ...]:
+        """Return a policy's rules of its newest revision, none when there is no such policy."""
+        revisions = self._revisions.get(number)
+        return self._rules[number, revisions[-1]] if revisions else ()
+
+    def has_object(self, kind: str, namespace: str, name: str) -> bool:
+        """Tell whether the newest revision of any policy has rules of an object."""
+        wanted = (kind, namespace, name)
+        return any(
+            rule.origin[:3] == wanted for number in self._revisions for rule in self.latest(number)
+        )
+
     def deciders(self, decision: Decision) -> tuple[Origin, ...]:
         """Return the objects whose rules decided, sorted; none for default deny and the unknown."""
         revisions = self._revisions.get(decision.policy, [])
