@@ -59,8 +59,11 @@ class World:
         self.kernel = former.kernel if former else FakeKernel()
         self.now = former.now if former else 1000.0
         self.prefixes = FakePrefixes(self.kernel)
-        self.prefixes.rows = dict(former.prefixes.rows) if former else {}
         self.rows = FakeRows(self.kernel, former.rows.rows if former else {})
+        if former:  # the kernel has one row for an address: a name's, where both were said
+            under = former.prefixes.rows.items()
+            shown = {ip_network(address) for address in self.rows.rows}
+            self.prefixes.rows = {prefix: n for prefix, n in under if prefix not in shown}
         labels = PrefixLabels(dual_stack=True)
         cidrs = CidrIdentities(labels)
         self.journal = Journal(folder)
