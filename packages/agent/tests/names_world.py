@@ -51,6 +51,19 @@ class FakeRows:
         return None
 
 
+class Prefixes(FakePrefixes):
+    """Rows of prefixes below those of names, as one table."""
+
+    def __init__(self, kernel: FakeKernel, names: dict) -> None:
+        super().__init__(kernel)
+        self._names = names
+
+    def identity(self, inside) -> int:
+        own = inside.prefixlen == inside.max_prefixlen
+        found = self._names.get(inside.network_address) if own else None
+        return super().identity(inside) if found is None else found
+
+
 class World:
     """One process. `again` is the next one, over the same kernel and the same files."""
 
@@ -58,9 +71,12 @@ class World:
         self.folder, self.limits = folder, limits
         self.kernel = former.kernel if former else FakeKernel()
         self.now = former.now if former else 1000.0
-        self.prefixes = FakePrefixes(self.kernel)
-        self.prefixes.rows = dict(former.prefixes.rows) if former else {}
         self.rows = FakeRows(self.kernel, former.rows.rows if former else {})
+        self.prefixes = Prefixes(self.kernel, self.rows.rows)
+        if former:  # the kernel has one row for an address: a name's, where both were said
+            under = former.prefixes.rows.items()
+            shown = {ip_network(address) for address in self.rows.rows}
+            self.prefixes.rows = {prefix: n for prefix, n in under if prefix not in shown}
         labels = PrefixLabels(dual_stack=True)
         cidrs = CidrIdentities(labels)
         self.journal = Journal(folder)
@@ -110,8 +126,7 @@ class World:
         return self.names.learn([Answer(client, name, found, ttl)])[0]
 
     def identity(self, address: str) -> int:
-        found = self.rows.rows.get(ip_address(address))
-        return found if found is not None else self.prefixes.identity(ip_network(address))
+        return self.prefixes.identity(ip_network(address))
 
     def verdict(self, address: str, port: int = 443) -> Verdict:
         assigned = self.keeper.assigned(7)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from names_world import World
-from policy_world import FullMap, policy
+from policy_world import DB, FullMap, policy
 
 from cilium_agent.fqdn.journal import Journal
 from cilium_core.identity import LOCAL_SCOPE
@@ -287,3 +287,35 @@ def test_a_number_of_a_prefix_is_not_that_of_a_name(tmp_path: Path) -> None:
     world.keeper.flush()
     assert world.verdict(ONE) is Verdict.ALLOW
     Journal(tmp_path / "unused").close()
+
+
+@pytest.mark.parametrize("how", ["after a refusal", "at a restart"])
+def test_a_prefix_that_comes_denied_never_lets_its_names_through(world: World, how: str) -> None:
+    world.learn("www.example.com.", ONE)
+    ports = {"toPorts": [{"ports": [{"port": "80", "protocol": "TCP"}]}]}
+    said = policy(
+        {
+            "egress": [to("*.example.com", **ports)],
+            "egressDeny": [{"toCIDR": ["192.0.2.0/24"], **ports}],
+        }
+    )
+    world.say(*egress(to("*.example.com", toPorts=[{"ports": [{"port": "443"}]}])))
+    world.keeper.flush()
+    if how == "at a restart":
+        world = world.again()
+    seen = []
+    world.say(*said)
+    if how == "after a refusal":
+        world.kernel.refuse_at = 0
+        with pytest.raises(FullMap):
+            world.keeper.flush()
+        world.kernel.refuse_at = None
+        world.kernel.watch = lambda: seen.append(world.verdict(ONE, 80))
+        world.keeper.flush()
+    else:
+        world.keeper.restore(7, 1001, DB)
+        world.kernel.watch = lambda: seen.append(world.verdict(ONE, 80))
+        world.keeper.start({1001: DB}.get)
+    assert seen
+    assert Verdict.ALLOW not in seen
+    world.kernel.watch = lambda: None

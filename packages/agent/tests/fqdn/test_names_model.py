@@ -122,7 +122,6 @@ class Machine(RuleBasedStateMachine):
         finally:
             self.world.kernel.watch = lambda: None
         wanted = self.opened(self.rules) if after is None else after
-        self.former = self.rules
         for state in seen:
             assert state <= before | wanted
 
@@ -164,6 +163,7 @@ class Machine(RuleBasedStateMachine):
             self.watched(self.world.keeper.flush)
             self.world.names.end()
             self.stale = False
+        self.former = self.rules  # a refused flush left the kernel with what was there
 
     @rule(wanted=st.one_of(st.none(), rules))
     def restart(self, wanted: Rules | None) -> None:
@@ -173,9 +173,10 @@ class Machine(RuleBasedStateMachine):
         self.world = self.world.again()
         self.world.say(*objects(self.rules))
         self.world.start(restored=True)
-        self.stale = False
+        late, self.stale = self.stale, False
         if wanted is None:
             assert self.in_kernel() >= before & self.opened(self.rules)
+        if wanted is None and not late:  # what was refused is made up for, and so has new labels
             rows = self.world.rows.rows
             kept = {a: n for a, n in numbers.items() if a in rows}
             assert {a: rows[a] for a in kept} == kept

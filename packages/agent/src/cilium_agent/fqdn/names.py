@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from ipaddress import ip_network
 from typing import NamedTuple, Protocol
 
 from cilium_agent.fqdn.identities import Around, NameIdentities, label_texts
@@ -85,6 +86,7 @@ class Names:
         for prefix, number in mine.items():
             self._assigned[prefix.network_address] = number
             self.identities.use(number, 1)
+        self._settled = set(mine.values())
         self._rows.hold(dict(self._assigned))
         now = self.clock()
         self.cache.end(now)
@@ -162,6 +164,14 @@ class Names:
         """Return the identities that are new since the last call."""
         fresh, self._fresh = self._fresh, {}
         return fresh
+
+    def unsettled(self) -> dict[Network, int]:
+        """Return the rows that wait whose identities have no bits in the kernel yet."""
+        return {
+            ip_network(address): number
+            for address, number in self._pending.items()
+            if number is not None and number not in self._settled
+        }
 
     def show(self) -> None:
         """Write the rows that wait: the kernel has the bits of all identities taken as fresh."""

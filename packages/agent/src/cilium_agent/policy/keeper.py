@@ -23,6 +23,8 @@ import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from functools import reduce
+from operator import and_, or_
 from typing import NamedTuple
 
 import structlog
@@ -34,6 +36,7 @@ from cilium_core.errors import CiliumError
 from cilium_core.identity import Reserved
 from cilium_core.labels import LabelSet
 from cilium_core.policy import named_ports
+from cilium_core.policy.bits import Role, role_of
 from cilium_core.policy.engine import Engine
 from cilium_core.policy.plan import difference, plan
 from cilium_core.policy.rules import Direction, Policy
@@ -237,8 +240,8 @@ class PolicyKeeper:
         self.engine.adopted_all()
         self._started = self._renumber = True
         self._take_over()
-        self._write()
         self.names.show()
+        self._write()
         self._leading.adopted_all()
         self.on_rows({key.policy for key in self.engine.tables.rows}, self._revision)
         self.on_flush()
@@ -260,7 +263,7 @@ class PolicyKeeper:
                 self._introduce(fresh)
             elif fresh:
                 self._write()
-            self.names.show()
+        self.names.show()
         self._hear()
         if not self._moving:
             self.engine.settle()
@@ -327,9 +330,25 @@ class PolicyKeeper:
             if number != around:
                 bits.update({(number, word): None for word in words[number]})
                 bits.update({(number, word): mask for word, mask in words[around].items()})
-        self._kernel.apply(plan(held, {}, bits))
+        self._kernel.apply(plan(held, {}, {**bits, **self._least(words)}))
         self._show()
         self._inherited = False
+
+    def _least(self, words: Mapping[int, Mapping[int, int]]) -> dict[tuple[int, int], int | None]:
+        """Return the bits of names' identities that the kernel lacks, until theirs are written.
+
+        What all of an identity's addresses are allowed now, and what any of them is denied.
+        """
+        places = self.names.unsettled()
+        parts: defaultdict[int, list[Mapping[int, int]]] = defaultdict(list)
+        for prefix, around in self._prefixes.identities(places).items():
+            parts[places[prefix]].append(words.get(around, {}))
+        bits: dict[tuple[int, int], int | None] = {}
+        for number, held in parts.items():
+            for word in {*words.get(number, ()), *(word for part in held for word in part)}:
+                both = and_ if role_of(word) is Role.ALLOW else or_
+                bits[number, word] = reduce(both, (part.get(word, 0) for part in held)) or None
+        return bits
 
     def _number_prefixes(self, wanted: set[Network]) -> None:
         known = set(self.cidrs.numbers)

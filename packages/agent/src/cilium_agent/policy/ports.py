@@ -103,6 +103,9 @@ class Names(Protocol):
     def take_fresh(self) -> Mapping[int, LabelSet]:
         """Return new identities, once."""
 
+    def unsettled(self) -> Mapping[Network, int]:
+        """Return the rows that wait whose identities have no bits in the kernel yet."""
+
     def show(self) -> None:
         """Write the rows that wait; their identities have their bits."""
 
@@ -125,6 +128,9 @@ class Nameless:
     def narrow(self, prefixes: Iterable[Network] | None) -> None: ...
 
     def take_fresh(self) -> Mapping[int, LabelSet]:
+        return {}
+
+    def unsettled(self) -> Mapping[Network, int]:
         return {}
 
     def show(self) -> None: ...
