@@ -72,9 +72,8 @@ def test_an_envoy_that_hangs_is_said_and_then_no_more(kube: Kube, cluster: Clust
         begun = time.monotonic()
         until("the agent says it", lambda: _state(kube)["state"] != "Ok", SAID_SECONDS)
         print(f"an Envoy that hangs is said after {time.monotonic() - begun:.1f} s")
-        with pytest.raises(RuntimeError) as told:
-            system.cilium(cluster.kubeconfig, "status")
-        assert f"Envoy does not answer (no answer in 2 s) on node {NODE}" in str(told.value)
+        told = system.cilium(cluster.kubeconfig, "status")
+        assert f"Envoy does not answer (no answer in 2 s) on node {NODE}" in told
     until("all is well", lambda: _state(kube)["state"] == "Ok", SAID_SECONDS)
 
 

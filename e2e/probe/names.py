@@ -15,7 +15,7 @@ import struct
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from e2e.probe import dns, server
 
@@ -49,8 +49,8 @@ class _Dns(asyncio.DatagramProtocol):
         self._ttl = ttl
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        # A selector loop's transport is one by its methods only, until Python 3.12.
+        self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         self._transport.sendto(reply(data, self._following, self._ttl), addr)
