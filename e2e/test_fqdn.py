@@ -26,7 +26,7 @@ LOOKUPS = int(os.environ.get("FQDN_LOOKUPS", "10000"))
 WIDTH = 32
 RANGE = "198.18.0.0/16"
 ZONE = "names.test"
-TTL = 5
+TTL = 60  # longer than an agent may take to come back
 
 
 @pytest.fixture(scope="module")

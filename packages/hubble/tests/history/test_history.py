@@ -48,7 +48,7 @@ _REQUESTS = st.one_of(
         lambda n, s, u, d: ask(last=n, until=u, dropped=d),
         _NUMBERS,
         _NUMBERS,
-        st.integers(0, 70),
+        st.integers(1, 70),
         st.booleans(),
     ),
     st.builds(
@@ -100,6 +100,17 @@ async def kept(tmp_path):
     node = Node1(capacity=15)
     async with running(tmp_path / "flows.db", node) as history:
         yield node, history
+
+
+async def test_the_last_ones_are_those_in_memory(kept):
+    """A filter that matches few flows must not have the whole history read."""
+    node, history = kept
+    node.add(*(trace(time=n + 1, sport=n) for n in range(40)))
+    await asyncio.sleep(0)
+    found = await ports(node, history, ask(last=100))
+    assert 0 < len(found) <= 15
+    assert found == list(range(40))[-len(found) :]
+    assert await ports(node, history, ask(last=100, since=1)) == list(range(40))
 
 
 async def test_a_flow_from_disk_is_the_flow_that_was_in_memory(kept, monkeypatch):

@@ -40,6 +40,15 @@ class Query(NamedTuple):
         """Whether the last `number` flows are wanted."""
         return bool(self.number) and self.since is None and not self.first
 
+    @property
+    def past(self) -> bool:
+        """Whether flows are meant that left memory: by a time, or the first ones there are.
+
+        The last ones are those in memory, as users know it: a filter that matches few flows must
+        not have the whole history read.
+        """
+        return self.since is not None or self.until is not None or self.first
+
 
 def parse(request: GetFlowsRequest, names: Names) -> Query:
     """Check a request. FieldError with the path of what cannot be honoured."""

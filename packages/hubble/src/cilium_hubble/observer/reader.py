@@ -58,7 +58,7 @@ class Reader:
         """
         self._store = store
         self._names = names
-        self._history = history
+        self._history = history if query.past else None
         self._query = query
         self._clock = clock
         self._quiet = quiet
@@ -142,7 +142,7 @@ class Reader:
         if len(held):
             found.append(Part(Chunk(store.gather(held), held), self._names))
         self._miss(len(sequences) - len(have) - len(held))
-        return found
+        return _in_order(found)
 
     async def _walk(self) -> Walk:
         """Return the way through what there is now.
@@ -243,3 +243,23 @@ def _take(chunk: Chunk, left: int) -> tuple[Chunk, int]:
     if not len(counted) or counted[-1] < left:
         return chunk, left - (int(counted[-1]) if len(counted) else 0)
     return chunk.where(slice(int(np.searchsorted(counted, left)) + 1)), 0
+
+
+def _in_order(parts: list[Part]) -> list[Part]:
+    """Return the rows of some parts in order of time, in as few parts as their names allow."""
+    if not parts:
+        return []
+    times = np.concatenate([part.chunk.rows["time"] for part in parts])
+    owners = np.repeat(np.arange(len(parts)), [len(part.chunk) for part in parts])
+    rows = np.concatenate([np.arange(len(part.chunk)) for part in parts])
+    order = np.argsort(times, kind="stable")
+    owners, rows = owners[order], rows[order]
+    ends = np.flatnonzero(np.diff(owners, append=-1)) + 1
+    found, begin = [], 0
+    for end in ends.tolist():
+        chunk, names = parts[int(owners[begin])]
+        found.append(
+            Part(Chunk(chunk.rows[rows[begin:end]], chunk.sequences[rows[begin:end]]), names)
+        )
+        begin = end
+    return found
