@@ -234,7 +234,7 @@ async def test_flows_outlive_the_daemon(
                 request_serializer=pb.GetFlowsRequest.SerializeToString,
                 response_deserializer=pb.GetFlowsResponse.FromString,
             )
-            found = [one async for one in method(pb.GetFlowsRequest(number=100))]
+            found = [one async for one in method(pb.GetFlowsRequest(number=100, first=True))]
         times.append([one.flow.time.ToNanoseconds() for one in found])
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
